@@ -1,0 +1,96 @@
+#include "proto/slot.h"
+
+#include <string.h>
+
+#include "base/barrier.h"
+
+int kofn_geometry_init(struct kofn_geometry *geometry, uint64_t payload_bytes, uint32_t depth)
+{
+    if (!payload_bytes || payload_bytes > KOFN_PAYLOAD_MAX || depth < 2 || depth > KOFN_DEPTH_MAX)
+        return KOFN_INVALID;
+    geometry->payload_bytes = payload_bytes;
+    geometry->stamp_offset = kofn_round_up(payload_bytes, KOFN_CACHE_LINE);
+    geometry->buffer_bytes = geometry->stamp_offset + sizeof(struct kofn_stamp);
+    geometry->slot_bytes = kofn_round_up(geometry->buffer_bytes * depth, KOFN_PAGE);
+    geometry->depth = depth;
+    return 0;
+}
+
+void *kofn_slot_withdraw(const struct kofn_geometry *geometry, void *slot, uint64_t sequence)
+{
+    kofn_peer_store64(&kofn_slot_stamp(geometry, slot, sequence)->sequence, 0);
+    kofn_stamp_withdrawn_barrier();
+    return kofn_slot_payload(geometry, slot, sequence);
+}
+
+void kofn_slot_publish(const struct kofn_geometry *geometry, void *slot,
+                       const struct kofn_stamp *stamp)
+{
+    struct kofn_stamp *place = kofn_slot_stamp(geometry, slot, stamp->sequence);
+
+    memcpy(place, stamp, offsetof(struct kofn_stamp, sequence));
+    kofn_peer_store64(&place->sequence, stamp->sequence);
+}
+
+int kofn_slot_begin(const struct kofn_geometry *geometry, const void *slot, uint64_t sequence,
+                    const void **payload, struct kofn_stamp *stamp)
+{
+    const struct kofn_stamp *place = kofn_slot_stamp(geometry, (void *)slot, sequence);
+
+    if (kofn_peer_load64(&place->sequence) != sequence)
+        return KOFN_AGAIN;
+    memcpy(stamp, place, sizeof(*stamp));
+    stamp->sequence = sequence;
+    *payload = kofn_slot_payload(geometry, (void *)slot, sequence);
+    return 0;
+}
+
+int kofn_slot_end(const struct kofn_geometry *geometry, const void *slot, uint64_t sequence)
+{
+    kofn_payload_read_barrier();
+    return kofn_peer_load64(&kofn_slot_stamp(geometry, (void *)slot, sequence)->sequence) ==
+                   sequence
+               ? 0
+               : KOFN_TORN;
+}
+
+bool kofn_stamp_valid(const struct kofn_stamp *stamp, const struct kofn_geometry *geometry,
+                      uint32_t epoch, uint32_t round, const char **reason)
+{
+    if (stamp->epoch != epoch)
+        *reason = "epoch of another membership";
+    else if (stamp->length != geometry->payload_bytes)
+        *reason = "length is not the model's";
+    else if (!stamp->round || stamp->round > round)
+        *reason = "round that has not begun";
+    else if (!stamp->version || stamp->version > stamp->round ||
+             stamp->round - stamp->version > KOFN_DEPTH_MAX)
+        *reason = "model version that its round never had";
+    else if (stamp->from >= stamp->updates || stamp->updates > stamp->total)
+        *reason = "counts of local updates that contradict each other";
+    else
+        return true;
+    return false;
+}
+
+void kofn_block_put_receipt(struct kofn_block *block, const struct kofn_receipt_line *line)
+{
+    struct kofn_receipt_line *place = &block->receipts[line->sequence % KOFN_RECEIPTS];
+
+    kofn_peer_store64(&place->sequence, 0);
+    kofn_stamp_withdrawn_barrier();
+    memcpy(place, line, offsetof(struct kofn_receipt_line, sequence));
+    kofn_peer_store64(&place->sequence, line->sequence);
+}
+
+int kofn_block_get_receipt(const struct kofn_block *block, uint64_t sequence,
+                           struct kofn_receipt_line *line)
+{
+    const struct kofn_receipt_line *place = &block->receipts[sequence % KOFN_RECEIPTS];
+
+    if (kofn_peer_load64(&place->sequence) != sequence)
+        return KOFN_AGAIN;
+    memcpy(line, place, sizeof(*line));
+    kofn_payload_read_barrier();
+    return kofn_peer_load64(&place->sequence) == sequence ? 0 : KOFN_AGAIN;
+}

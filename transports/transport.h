@@ -1,0 +1,232 @@
+/* transport.h: what a transport is: one-sided writes into slots, and a way to sleep until something
+ * arrives.
+ *
+ * A hub is the server's end of all its workers; an endpoint is one worker's end. A transport moves
+ * four things: publications (payload, then stamp) and beats to the hub, gates and receipts to the
+ * endpoint, and models, which endpoints fetch. It knows nothing of rounds, algorithms or members:
+ * those are drawn from what arrives.
+ *
+ * Set-up is a handshake of two offers, carried by the control channel (core/control.c), never by
+ * the transport:
+ *
+ *   server                                   worker
+ *   hub_admit(rank) -> offer S   --------->  endpoint_open(offer S) -> offer W
+ *   hub_connect(rank, offer W)   --------->  may post
+ *
+ * Threads: a hub is used by one thread, an endpoint by one thread; both may be in one process.
+ * Errors: 0 or a negative status; an error of one worker's connection is KOFN_GONE for its rank and
+ * leaves the others alone. Every call returns in bounded time; only the two wait calls sleep, and
+ * they take a deadline. Memory: what hub_open() allocates lives until hub_close(); what hub_admit()
+ * allocates lives until hub_reclaim() says that no late write can land any more.
+ */
+#ifndef KOFN_TRANSPORT_H
+#define KOFN_TRANSPORT_H
+
+#include "base/base.h"
+#include "proto/slot.h"
+#include "proto/word.h"
+
+enum kofn_capability {
+    KOFN_CAP_IN_PLACE =
+        1 << 0, /* endpoint buffers are the slot itself: filling them is the transfer */
+    KOFN_CAP_SHARED_MODEL =
+        1 << 1, /* endpoints read the published model where it lies: hub_push() is free */
+    KOFN_CAP_SAME_CLOCK = 1 << 2, /* both sides read the same clock */
+    KOFN_CAP_READ = 1 << 3, /* hub_read(): the server can read endpoint buffers (--publish pull) */
+    KOFN_CAP_REGISTER =
+        1 << 4, /* endpoint_register(): memory of the user's own can be published from */
+};
+
+enum kofn_memory_type { KOFN_MEMORY_HOST };
+
+/* What one side tells the other so that it can be written to: opaque bytes, and file descriptors
+ * where both sides are on one host. Whoever receives an offer owns its descriptors.
+ */
+#define KOFN_OFFER_BYTES 512
+#define KOFN_OFFER_FDS 4
+struct kofn_offer {
+    uint32_t length;
+    uint32_t fd_count;
+    int fds[KOFN_OFFER_FDS];
+    unsigned char bytes[KOFN_OFFER_BYTES];
+};
+
+/* A publication that is complete in a slot of the hub. */
+struct kofn_arrival {
+    uint32_t rank;
+    uint64_t sequence;
+};
+
+struct kofn_hub_attr {
+    uint32_t workers;
+    struct kofn_geometry slot;  /* of every worker */
+    struct kofn_geometry model; /* of the published model; same payload */
+    int numa_node;              /* where slots and models are to be; -1 = anywhere */
+    uint64_t spin;              /* ns a wait polls before it sleeps */
+    const char *options;        /* the transport's own, may be NULL */
+    void *context;              /* self: the fabric; NULL for the others */
+    const struct kofn_log *log;
+};
+
+struct kofn_endpoint_attr {
+    uint32_t rank, epoch;
+    struct kofn_geometry slot, model;
+    uint64_t spin;
+    void *context; /* as in kofn_hub_attr */
+    const struct kofn_log *log;
+};
+
+struct kofn_transport_ops;
+
+/* The part of a hub that every transport has; its own part follows it in memory. */
+struct kofn_hub {
+    const struct kofn_transport_ops *ops;
+    const struct kofn_log *log;
+    struct kofn_geometry slot, model;
+    uint32_t workers;
+    const char *beats; /* rank r's beat is the word at beats + r * beat_stride; 0 until written */
+    size_t beat_stride;
+    char *slots; /* rank r's slot is at slots + r * slot_stride; unmapped while the rank is not
+                    admitted */
+    size_t slot_stride;
+    void *models; /* a slot of geometry `model`, written by the server, then pushed */
+};
+
+/* The part of an endpoint that every transport has. */
+struct kofn_endpoint {
+    const struct kofn_transport_ops *ops;
+    const struct kofn_log *log;
+    struct kofn_geometry slot, model;
+    uint32_t rank, epoch;
+    const struct kofn_block *block; /* the gate, read with one load, and the receipts */
+    void *buffers; /* geometry `slot`: where payloads are filled before they are published */
+};
+
+struct kofn_transport_ops {
+    size_t size; /* of this table: a shorter one comes from an older transport */
+    const char *name;
+    const char *summary;   /* one line for `kofn info` */
+    uint32_t capabilities; /* enum kofn_capability */
+
+    /* ---- the hub ---- */
+
+    /* Allocates models and what admission needs. hub_close() may be called in any state and cannot
+     * fail. */
+    int (*hub_open)(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p);
+    void (*hub_close)(struct kofn_hub *hub);
+
+    /* Gives @rank a fresh, zeroed slot and block. The rank must not be admitted already, and one
+     * that was evicted must have been reclaimed.
+     * @offer  out: for the worker; its descriptors are the caller's to pass on and close
+     */
+    int (*hub_admit)(struct kofn_hub *hub, uint32_t rank, uint32_t epoch, struct kofn_offer *offer);
+
+    /* The worker has answered with @offer (descriptors owned by the hub from here on): it may post
+     * after this. */
+    int (*hub_connect)(struct kofn_hub *hub, uint32_t rank, const struct kofn_offer *offer);
+
+    /* Takes @rank out: from here on nothing of it is polled, and nothing it still writes can reach
+     * another's memory or memory that will be used again.
+     */
+    void (*hub_evict)(struct kofn_hub *hub, uint32_t rank);
+
+    /* Frees what @rank had. @gone: its process is known to have ended.
+     * Returns KOFN_AGAIN while a late write of it could still land; hub_close() then keeps that
+     * memory until it ends.
+     */
+    int (*hub_reclaim)(struct kofn_hub *hub, uint32_t rank, bool gone);
+
+    /* Collects publications that have become complete since the last call, at most @max, each of
+     * them once, those of one rank in order of sequence. No system call, no lock, fair over ranks.
+     * Returns how many, or KOFN_GONE with arrivals[0].rank set if the connection of that rank has
+     * failed.
+     */
+    int (*hub_poll)(struct kofn_hub *hub, struct kofn_arrival *arrivals, int max);
+
+    /* Writes the gate, or a receipt, of @rank. Both arrive in the order of the calls. A worker that
+     * sleeps wakes. */
+    int (*hub_gate)(struct kofn_hub *hub, uint32_t rank, uint64_t gate);
+    int (*hub_receipt)(struct kofn_hub *hub, uint32_t rank, const struct kofn_receipt_line *line);
+
+    /* Model @sequence is complete in hub->models: sends it to @rank, which has acknowledged the one
+     * before. Arrives before any gate that is written afterwards.
+     */
+    int (*hub_push)(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
+
+    /* Starts to read the buffer of publication @sequence of @rank into its slot (--publish pull);
+     * it then arrives through hub_poll().
+     */
+    int (*hub_read)(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
+
+    /* Sleeps until a beat or publication may have arrived, or @deadline (CLOCK_MONOTONIC); may
+     * return early. Polls for attr.spin first. Returns 0, or KOFN_INTERRUPTED after a signal.
+     */
+    int (*hub_wait)(struct kofn_hub *hub, uint64_t deadline);
+
+    /* ---- the endpoint ---- */
+
+    /* @in: the hub's offer, whose descriptors the endpoint owns from here on, also on failure.
+     * @out: for the hub. */
+    int (*endpoint_open)(const struct kofn_endpoint_attr *attr, const struct kofn_offer *in,
+                         struct kofn_offer *out, struct kofn_endpoint **endpoint_p);
+    void (*endpoint_close)(struct kofn_endpoint *endpoint);
+
+    /* Where the payload of publication @sequence is to be filled. The caller has its credit, and
+     * the publication that used this buffer before has left.
+     */
+    void *(*endpoint_buffer)(struct kofn_endpoint *endpoint, uint64_t sequence);
+
+    /* The buffer of @stamp->sequence is filled: sends it, then the stamp. Returns without waiting.
+     */
+    int (*endpoint_publish)(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp);
+
+    /* 0 if publication @sequence has left: it may be read or computed with locally at any time, and
+     * its buffer may be filled again once its credit is there. KOFN_AGAIN if not yet, KOFN_GONE if
+     * it never will.
+     */
+    int (*endpoint_left)(struct kofn_endpoint *endpoint, uint64_t sequence);
+
+    int (*endpoint_beat)(struct kofn_endpoint *endpoint, uint64_t beat);
+
+    /* Copies the newest complete model, to @model and, unless NULL, also to @base, in one pass.
+     * @stamp  out: its sequence is the model's version
+     * Returns KOFN_AGAIN if there is none yet or it changed under the copy (both arrays are then
+     * undefined).
+     */
+    int (*endpoint_fetch)(struct kofn_endpoint *endpoint, float *model, float *base,
+                          struct kofn_stamp *stamp);
+
+    /* Registers memory of the caller's own to publish from; type host now, others later. */
+    int (*endpoint_register)(struct kofn_endpoint *endpoint, void *address, size_t bytes,
+                             enum kofn_memory_type type);
+
+    /* Sleeps until the gate differs from @seen, or @deadline; may return early. Polls for attr.spin
+     * first. Returns 0, or KOFN_INTERRUPTED after a signal.
+     */
+    int (*endpoint_wait)(struct kofn_endpoint *endpoint, uint64_t seen, uint64_t deadline);
+};
+
+/* The transports of this build, by name ("shm", "self"); NULL if there is none of that name. */
+const struct kofn_transport_ops *kofn_transport_find(const char *name);
+
+/* The index-th of them, for lists; NULL behind the last. */
+const struct kofn_transport_ops *kofn_transport_at(size_t index);
+
+/* Defaults for what a transport does not have: each returns KOFN_UNSUPPORTED (nosys.c). */
+int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
+int kofn_nosys_endpoint_register(struct kofn_endpoint *endpoint, void *address, size_t bytes,
+                                 enum kofn_memory_type type);
+
+static inline uint64_t kofn_hub_beat_word(const struct kofn_hub *hub, uint32_t rank)
+{
+    return __atomic_load_n(
+        (const uint64_t *)(const void *)(hub->beats + (size_t)rank * hub->beat_stride),
+        __ATOMIC_ACQUIRE);
+}
+
+static inline void *kofn_hub_slot(const struct kofn_hub *hub, uint32_t rank)
+{
+    return hub->slots + (size_t)rank * hub->slot_stride;
+}
+
+#endif
