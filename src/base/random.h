@@ -12,6 +12,23 @@ struct kofn_random {
     uint64_t state[4];
 };
 
+/* What a stream is for: no two uses share one, so that a change in one draws nothing from another. */
+enum kofn_stream {
+    KOFN_STREAM_DATA = 1, /* synthetic data set */
+    KOFN_STREAM_SPLIT,    /* which worker has which samples */
+    KOFN_STREAM_MODEL,    /* first model; the optima of `quadratic` */
+    KOFN_STREAM_SAMPLER,  /* order of a worker's mini-batches */
+    KOFN_STREAM_DELAY,    /* a worker's injected delays */
+    KOFN_STREAM_LOSS,     /* injected message loss */
+    KOFN_STREAM_OTHER,    /* first number free for others */
+};
+
+/* The stream of @use that belongs to worker @rank (0 where there is one for all). */
+static inline uint64_t kofn_stream_of(enum kofn_stream use, uint32_t rank)
+{
+    return (uint64_t)use << 32 | rank;
+}
+
 void kofn_random_seed(struct kofn_random *random, uint64_t seed, uint64_t stream);
 
 /* 64 uniform bits. */
