@@ -1,0 +1,35 @@
+#include "algorithms/algorithm.h"
+
+#include <string.h>
+
+#include "round/round.h"
+
+static const struct kofn_algorithm *const table[] = {&kofn_sync, &kofn_local, &kofn_stsyn};
+
+const struct kofn_algorithm *kofn_algorithm_at(size_t index)
+{
+    return index < KOFN_ARRAY_SIZE(table) ? table[index] : NULL;
+}
+
+const struct kofn_algorithm *kofn_algorithm_find(const char *name)
+{
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(table); i++)
+        if (!strcmp(table[i]->name, name))
+            return table[i];
+    return NULL;
+}
+
+bool kofn_current_same_round(const struct kofn_round *round, const struct kofn_stamp *stamp)
+{
+    return stamp->round == round->number;
+}
+
+bool kofn_counts_steps(const struct kofn_round *round, uint32_t updates)
+{
+    return updates >= round->config.local_steps;
+}
+
+bool kofn_closed_by_count(const struct kofn_round *round)
+{
+    return round->wait_for > 0 && round->reached >= round->wait_for;
+}

@@ -1,0 +1,88 @@
+#include "round/deadline.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAD_FACTOR 3.0
+#define MAD_FLOOR 0.05 /* of the median */
+#define ROUNDS_FIRST 3
+
+void kofn_deadline_init(struct kofn_deadline *deadline, uint64_t fixed_ns, bool adaptive, uint32_t workers)
+{
+    memset(deadline, 0, sizeof(*deadline));
+    deadline->fixed_ns = fixed_ns;
+    deadline->adaptive = adaptive;
+    deadline->minimum = (uint32_t)KOFN_MIN((uint64_t)workers * ROUNDS_FIRST, KOFN_DEADLINE_SAMPLES);
+}
+
+void kofn_deadline_add(struct kofn_deadline *deadline, double ns)
+{
+    deadline->samples[deadline->next] = ns;
+    deadline->next = (deadline->next + 1) % KOFN_DEADLINE_SAMPLES;
+    deadline->count = KOFN_MIN(deadline->count + 1, KOFN_DEADLINE_SAMPLES);
+}
+
+uint64_t kofn_deadline_span(const struct kofn_deadline *deadline)
+{
+    double values[KOFN_DEADLINE_SAMPLES], median, mad;
+
+    if (!deadline->adaptive)
+        return deadline->fixed_ns;
+    if (deadline->count < deadline->minimum)
+        return 0;
+    memcpy(values, deadline->samples, sizeof(values));
+    median = kofn_median(values, deadline->count);
+    for (uint32_t i = 0; i < deadline->count; i++)
+        values[i] = fabs(values[i] - median);
+    mad = kofn_median(values, deadline->count);
+    return (uint64_t)(median + MAD_FACTOR * KOFN_MAX(mad, MAD_FLOOR * median));
+}
+
+static void swap(double *a, double *b)
+{
+    double keep = *a;
+
+    *a = *b;
+    *b = keep;
+}
+
+/* Hoare's selection: afterwards values[k] is the k-th smallest, and nothing before it is larger. */
+static double select_kth(double *values, size_t count, size_t k)
+{
+    size_t low = 0, high = count - 1;
+
+    while (low < high) {
+        double pivot = values[low + (high - low) / 2];
+        size_t i = low, j = high;
+
+        for (;;) {
+            while (values[i] < pivot)
+                i++;
+            while (values[j] > pivot)
+                j--;
+            if (i >= j)
+                break;
+            swap(&values[i++], &values[j--]);
+        }
+        if (k <= j)
+            high = j;
+        else
+            low = j + 1;
+    }
+    return values[k];
+}
+
+double kofn_median(double *values, size_t count)
+{
+    double upper, lower;
+
+    if (!count)
+        return 0;
+    upper = select_kth(values, count, count / 2);
+    if (count % 2)
+        return upper;
+    lower = values[0];
+    for (size_t i = 1; i < count / 2; i++)
+        lower = KOFN_MAX(lower, values[i]);
+    return (lower + upper) / 2;
+}

@@ -1,0 +1,89 @@
+/* member.h: what is known of one worker: its progress, its state, and an account of every local update.
+ *
+ * The account: finished = merged + late + refused + lost + pending. An update is counted once, in the class that
+ * settles it; nothing leaves it silently.
+ */
+#ifndef KOFN_ROUND_MEMBER_H
+#define KOFN_ROUND_MEMBER_H
+
+#include "base/base.h"
+#include "base/histogram.h"
+#include "proto/slot.h"
+#include "proto/word.h"
+
+struct kofn_member {
+    enum kofn_member_state state;
+    uint32_t epoch;
+
+    /* Where its last beat or stamp says it is. */
+    uint32_t round, updates;
+    uint64_t progress_ns; /* when it last got further (or joined) */
+
+    /* In the open round. */
+    struct kofn_stamp held; /* newest complete publication of the round; sequence 0 = none */
+    bool reached;           /* it is one of the K, or of those behind them */
+    uint32_t place;         /* as the how-manieth, from 0 */
+    uint64_t reached_ns;
+    bool late_merged;       /* a late update of it goes into this round */
+
+    /* Local updates (.., settled_updates] of round settled_round have been merged or refused. */
+    uint32_t settled_round, settled_updates;
+
+    /* The account. What is lost is what is left of it when a membership has ended. */
+    uint64_t epoch_base; /* finished in earlier memberships */
+    uint64_t round_base; /* finished in this one, before the round it is in */
+    uint64_t finished, merged, late, refused, lost_before;
+    uint64_t publications, first_k;
+
+    /* Times: sums over its life. The pace is a moving average of what a local update takes. */
+    double pace_ns; /* 0 = not known yet */
+    uint64_t timed_updates, compute_ns, post_ns, wait_ns;
+    uint32_t timed_round, timed_in_round; /* what of that round the sums hold already */
+    uint64_t timed_round_ns;
+    uint64_t joined_ns, left_ns;
+    struct kofn_histogram lateness; /* ns behind the median worker, one entry a round */
+};
+
+/* True for a worker that an answer can still be expected of. */
+static inline bool kofn_member_available(const struct kofn_member *member)
+{
+    return member->state == KOFN_MEMBER_JOINING || member->state == KOFN_MEMBER_READY ||
+           member->state == KOFN_MEMBER_SLOW;
+}
+
+static inline bool kofn_member_connected(const struct kofn_member *member)
+{
+    return kofn_member_available(member) || member->state == KOFN_MEMBER_SUSPECT;
+}
+
+/* Starts a membership; the account of earlier ones is kept. */
+void kofn_member_join(struct kofn_member *member, uint32_t epoch, uint64_t now);
+
+/* Takes in a place (round, updates) read from a beat or a stamp. Returns true if it is progress. */
+bool kofn_member_progress(struct kofn_member *member, uint32_t round, uint32_t updates, uint64_t now);
+
+/* Takes in what a publication says of counts and times. */
+void kofn_member_published(struct kofn_member *member, const struct kofn_stamp *stamp);
+
+/* Updates of @round that are settled already: what a publication of that round must start from. UINT32_MAX if the
+ * round lies before the last settled one.
+ */
+uint32_t kofn_member_settled(const struct kofn_member *member, uint32_t round);
+
+/* Settles local updates of @round up to @updates, and adds those not settled before to @count, one of the
+ * account's.
+ */
+void kofn_member_settle(struct kofn_member *member, uint32_t round, uint32_t updates, uint64_t *count);
+
+/* Ends a membership. What it holds can still be merged; what else is not settled by then is lost.
+ * @total: what the worker itself counted as finished since it joined, 0 if it could not say.
+ */
+void kofn_member_leave(struct kofn_member *member, bool in_order, uint64_t total, uint64_t now);
+
+/* Mean time of a local update, ns; 0 if none is known. */
+double kofn_member_compute_mean(const struct kofn_member *member);
+
+/* Finished updates that nothing will come of any more. */
+uint64_t kofn_member_lost(const struct kofn_member *member);
+
+#endif

@@ -1,0 +1,261 @@
+#include "round/round.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "round/watch.h"
+
+int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *config)
+{
+    memset(round, 0, sizeof(*round));
+    round->config = *config;
+    round->members = calloc(config->workers, sizeof(*round->members));
+    round->scratch = calloc(config->workers, sizeof(*round->scratch));
+    if (!round->members || !round->scratch) {
+        kofn_round_fini(round);
+        return KOFN_NO_MEMORY;
+    }
+    for (uint32_t rank = 0; rank < config->workers; rank++)
+        kofn_histogram_init(&round->members[rank].lateness);
+    kofn_deadline_init(&round->deadline, config->deadline, config->deadline_adaptive,
+                       config->workers);
+    return 0;
+}
+
+void kofn_round_fini(struct kofn_round *round)
+{
+    free(round->members);
+    free(round->scratch);
+    round->members = NULL;
+    round->scratch = NULL;
+}
+
+void kofn_round_next(struct kofn_round *round, uint64_t now)
+{
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        struct kofn_member *member = &round->members[rank];
+
+        member->held.sequence = 0;
+        member->reached = member->late_merged = false;
+    }
+    round->number++;
+    round->phase = KOFN_PHASE_OPEN;
+    round->close = KOFN_CLOSE_NONE;
+    round->reached = round->holding = round->expected = 0;
+    round->late_count = 0;
+    round->late_updates = 0;
+    round->late_staleness = 0;
+    round->publications = round->refused = 0;
+    round->opened_ns = now;
+    round->closed_ns = 0;
+    round->deadline_ns = kofn_deadline_span(&round->deadline);
+    kofn_watch_membership(round);
+}
+
+/* Members of a closed round that owe a publication: those with finished work of it that is not here yet. */
+static bool owes(const struct kofn_round *round, const struct kofn_member *member)
+{
+    uint32_t least = round->config.algorithm->partial ? 1 : round->config.local_steps;
+
+    return kofn_member_available(member) && member->round == round->number &&
+           member->updates >= least && !member->held.sequence;
+}
+
+static void collect(struct kofn_round *round)
+{
+    round->expected = 0;
+    for (uint32_t rank = 0; rank < round->config.workers; rank++)
+        round->expected += owes(round, &round->members[rank]);
+    round->phase = round->expected ? KOFN_PHASE_COLLECTING : KOFN_PHASE_READY;
+}
+
+static void close_round(struct kofn_round *round, enum kofn_close why, uint64_t now)
+{
+    round->close = why;
+    round->closed_ns = now;
+    if (round->config.publish == KOFN_PUBLISH_EAGER)
+        round->phase = KOFN_PHASE_READY; /* what closed it is in memory already */
+    else
+        collect(round);
+    kofn_watch_closed(round, now);
+}
+
+/* Workers whose finished work a deadline would merge. */
+static uint32_t contributors(const struct kofn_round *round)
+{
+    uint32_t count = round->holding;
+
+    if (round->config.publish != KOFN_PUBLISH_EAGER)
+        for (uint32_t rank = 0; rank < round->config.workers; rank++)
+            count += owes(round, &round->members[rank]);
+    return count;
+}
+
+static void check_closed(struct kofn_round *round, uint64_t now)
+{
+    if (round->phase == KOFN_PHASE_OPEN && round->config.algorithm->closed(round))
+        close_round(round, KOFN_CLOSE_REACHED, now);
+}
+
+/* @updates local updates of the open round are here, as a publication (eager) or a beat (on-close). */
+static void count_reached(struct kofn_round *round, struct kofn_member *member, uint32_t updates,
+                          uint64_t now)
+{
+    if (member->reached || round->phase != KOFN_PHASE_OPEN ||
+        !round->config.algorithm->counts(round, updates))
+        return;
+    member->reached = true;
+    member->reached_ns = now;
+    member->place = round->reached++;
+    check_closed(round, now);
+}
+
+static void alive_again(struct kofn_round *round, struct kofn_member *member)
+{
+    if (member->state != KOFN_MEMBER_JOINING && member->state != KOFN_MEMBER_SUSPECT)
+        return;
+    member->state = KOFN_MEMBER_READY;
+    kofn_watch_membership(round);
+}
+
+void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now)
+{
+    kofn_member_join(&round->members[rank], epoch, now);
+    kofn_watch_membership(round);
+}
+
+void kofn_round_leave(struct kofn_round *round, uint32_t rank, bool in_order, uint64_t total,
+                      uint64_t now)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    if (!kofn_member_connected(member))
+        return;
+    kofn_member_leave(member, in_order, total, now);
+    kofn_watch_membership(round);
+    check_closed(round, now);
+    if (round->phase == KOFN_PHASE_COLLECTING)
+        collect(round);
+}
+
+void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat, uint64_t now)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    if (!kofn_member_connected(member) || beat.round > round->number ||
+        !kofn_member_progress(member, beat.round, beat.updates, now))
+        return;
+    alive_again(round, member);
+    if (round->config.publish != KOFN_PUBLISH_EAGER && beat.round == round->number)
+        count_reached(round, member, beat.updates, now);
+    else
+        check_closed(round, now); /* a suspect that is back can raise K, never lower it */
+}
+
+static enum kofn_verdict hold(struct kofn_round *round, struct kofn_member *member,
+                              const struct kofn_stamp *stamp, uint64_t now)
+{
+    bool first = !member->held.sequence;
+
+    if (first)
+        round->holding++;
+    member->held = *stamp;
+    if (round->phase == KOFN_PHASE_COLLECTING && first)
+        collect(round);
+    else if (round->config.publish == KOFN_PUBLISH_EAGER)
+        count_reached(round, member, stamp->updates, now);
+    return KOFN_VERDICT_HOLD;
+}
+
+/* A publication that missed its round: merged into the open one with 1/(1+s)^W, or refused. */
+static enum kofn_verdict late(struct kofn_round *round, struct kofn_member *member,
+                              const struct kofn_stamp *stamp, uint64_t now)
+{
+    uint32_t settled = kofn_member_settled(member, stamp->round);
+    bool whole = stamp->from == settled;
+
+    if (stamp->round + 1 == round->number && stamp->updates >= round->config.local_steps && whole)
+        kofn_deadline_add(&round->deadline, (double)(now - round->previous_opened_ns));
+    if (round->config.late == KOFN_LATE_REFUSE) {
+        kofn_member_settle(member, stamp->round, stamp->updates, &member->refused);
+        round->refused++;
+        return KOFN_VERDICT_REFUSED;
+    }
+    if (!whole)
+        return KOFN_VERDICT_COVERED;
+    round->late_age = round->number - stamp->version;
+    round->late_factor = (float)kofn_late_factor(round, stamp, round->late_age);
+    round->late_count++;
+    round->late_updates += stamp->updates - stamp->from;
+    round->late_staleness += round->late_age;
+    member->late_merged = true;
+    kofn_member_settle(member, stamp->round, stamp->updates, &member->late);
+    return KOFN_VERDICT_LATE;
+}
+
+enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
+                                    const struct kofn_stamp *stamp, uint64_t now)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    kofn_member_progress(member, stamp->round, stamp->updates, now);
+    kofn_member_published(member, stamp);
+    alive_again(round, member);
+    round->publications++;
+    if (!round->config.algorithm->current(round, stamp))
+        return late(round, member, stamp, now);
+    if (stamp->from != kofn_member_settled(member, stamp->round))
+        return KOFN_VERDICT_COVERED;
+    return hold(round, member, stamp, now);
+}
+
+void kofn_round_tick(struct kofn_round *round, uint64_t now)
+{
+    uint64_t deadline;
+
+    kofn_watch_tick(round, now);
+    check_closed(round, now);
+    deadline = kofn_round_deadline(round);
+    if (round->phase == KOFN_PHASE_OPEN && deadline && now >= deadline && contributors(round) &&
+        contributors(round) >= round->config.quorum)
+        close_round(round, KOFN_CLOSE_DEADLINE, now);
+    if (round->phase != KOFN_PHASE_COLLECTING)
+        return;
+    collect(round); /* a member that has become suspect is not waited for */
+    if (round->phase == KOFN_PHASE_COLLECTING && now - round->closed_ns >= round->config.grace)
+        round->phase = KOFN_PHASE_READY;
+}
+
+void kofn_round_stop(struct kofn_round *round, uint64_t now)
+{
+    if (round->phase == KOFN_PHASE_OPEN)
+        close_round(round, KOFN_CLOSE_STOP, now);
+}
+
+void kofn_round_reject(struct kofn_round *round, uint32_t rank)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    if (!member->held.sequence)
+        return;
+    kofn_member_settle(member, member->held.round, member->held.updates, &member->refused);
+    member->held.sequence = 0;
+    round->holding--;
+    round->refused++;
+}
+
+void kofn_round_settle(struct kofn_round *round)
+{
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        struct kofn_member *member = &round->members[rank];
+
+        if (member->reached && member->place < round->wait_for)
+            member->first_k++;
+        if (member->held.sequence) {
+            kofn_member_settle(member, member->held.round, member->held.updates, &member->merged);
+            member->held.sequence = 0;
+        }
+    }
+    round->previous_opened_ns = round->opened_ns;
+    round->phase = KOFN_PHASE_IDLE;
+}

@@ -1,0 +1,127 @@
+/* round.h: the state machine of K-of-N rounds: events in, decisions out.
+ *
+ * Events are what a server sees (a worker joins, beats, publishes, leaves, time passes), each with its time; decisions
+ * are what it then does (hold or release a publication, close the round, merge these with these weights, give up
+ * on that worker). There is no I/O, no clock and, after kofn_round_init(), no allocation. A server drives it with
+ * real events, the simulator with virtual ones, the tests with random histories.
+ *
+ *   OPEN --condition or deadline--> COLLECTING --all in, or grace over--> READY --kofn_round_next()--> OPEN
+ *                                   (on-close only; eager goes straight to READY)
+ *
+ * Threads: one. Ranks must be below config.workers; the caller has checked them.
+ */
+#ifndef KOFN_ROUND_ROUND_H
+#define KOFN_ROUND_ROUND_H
+
+#include "algorithms/algorithm.h"
+#include "round/deadline.h"
+#include "round/member.h"
+
+struct kofn_round_config {
+    const struct kofn_algorithm *algorithm;
+    uint32_t workers;     /* N */
+    uint32_t wait_for;    /* K */
+    uint32_t local_steps; /* U */
+    uint32_t quorum;
+    enum kofn_publish publish;
+    enum kofn_weights weights;
+    enum kofn_late late;
+    double staleness_weight; /* W */
+    uint64_t grace, deadline, suspect_after; /* ns; deadline 0 = none */
+    bool deadline_adaptive;
+};
+
+enum kofn_phase { KOFN_PHASE_IDLE, KOFN_PHASE_OPEN, KOFN_PHASE_COLLECTING, KOFN_PHASE_READY };
+
+/* What is to be done with a publication that has arrived. */
+enum kofn_verdict {
+    KOFN_VERDICT_HOLD,    /* keep its buffer; the one held before, if any, is superseded: release that */
+    KOFN_VERDICT_LATE,    /* add it to the late sum with kofn_round.late_factor now, then release it */
+    KOFN_VERDICT_REFUSED, /* release it; the worker is told */
+    KOFN_VERDICT_COVERED, /* overlaps what is settled: release it; the worker will send the remainder */
+};
+
+struct kofn_round {
+    struct kofn_round_config config;
+    struct kofn_member *members; /* config.workers */
+    double *scratch;             /* config.workers: medians */
+
+    uint32_t number; /* of the open round, from 1; 0 before the first */
+    enum kofn_phase phase;
+    enum kofn_close close;
+    uint32_t wait_for;  /* K in force */
+    uint32_t available; /* members an answer can be expected of */
+    uint32_t reached;   /* members that count */
+    uint32_t holding;   /* members with a held publication */
+    uint32_t expected;  /* COLLECTING: members that still owe theirs */
+    uint64_t opened_ns, closed_ns;
+    uint64_t previous_opened_ns; /* of the round before */
+    uint64_t deadline_ns;        /* from the opening; 0 = none */
+
+    /* Late updates that go into this round. */
+    uint32_t late_count;   /* publications */
+    uint64_t late_updates;
+    double late_staleness; /* sum */
+    float late_factor;     /* of the last KOFN_VERDICT_LATE */
+    uint32_t late_age;     /* its staleness */
+
+    uint32_t publications, refused; /* arrived, refused, in this round */
+    double median_pace_ns;          /* of the last tick; 0 = not known */
+    struct kofn_deadline deadline;
+};
+
+/* Allocates the members. Returns KOFN_NO_MEMORY or KOFN_INVALID. The configuration is checked by the caller. */
+int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *config);
+void kofn_round_fini(struct kofn_round *round);
+
+/* Opens the next round: what was held is dropped, the number grows by one. */
+void kofn_round_next(struct kofn_round *round, uint64_t now);
+
+/* ---- events ---- */
+
+void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now);
+void kofn_round_leave(struct kofn_round *round, uint32_t rank, bool in_order, uint64_t total, uint64_t now);
+void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat, uint64_t now);
+
+/* A valid publication (kofn_stamp_valid()) has arrived. */
+enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
+                                    uint64_t now);
+
+/* Time has passed: deadlines, grace, and who is slow or suspect. Costs O(N); call it at a tick, not in a spin. */
+void kofn_round_tick(struct kofn_round *round, uint64_t now);
+
+/* When the open round may close without its K, or 0; and for how long work has been owed by @rank in silence. */
+uint64_t kofn_round_deadline(const struct kofn_round *round);
+uint64_t kofn_round_silence(const struct kofn_round *round, uint32_t rank, uint64_t now);
+
+/* The job is to end: an open round closes with what is there. */
+void kofn_round_stop(struct kofn_round *round, uint64_t now);
+
+/* The next time at which a tick can change something that no event announces. */
+uint64_t kofn_round_next_tick(const struct kofn_round *round, uint64_t now);
+
+/* ---- READY: what is merged ---- */
+
+/* The factor of held member @rank in the merge (before any learning rate), and of the sum of the late ones.
+ * With n = the distinct workers merged, on time or late: uniform 1/n; FedNova tau_eff / (n tau_m), tau_eff the mean
+ * count of the on-time members (Wang et al. 2020, arXiv 2007.07481).
+ */
+double kofn_round_weight(const struct kofn_round *round, uint32_t rank);
+double kofn_round_late_scale(const struct kofn_round *round);
+
+/* What a late publication is multiplied by as it is added to the late sum. */
+double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp *stamp,
+                        uint32_t staleness);
+
+/* The held publication of @rank cannot be merged (not finite, torn): it is refused, and counts no more. */
+void kofn_round_reject(struct kofn_round *round, uint32_t rank);
+
+/* All that is held has been merged: settles the accounts and the statistics of the round. */
+void kofn_round_settle(struct kofn_round *round);
+
+/* ---- statistics ---- */
+
+/* Why @rank is late, from the times in its stamps against the median of the others. */
+enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank);
+
+#endif

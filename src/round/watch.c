@@ -1,0 +1,170 @@
+#include "round/watch.h"
+
+#define SLOW_ENTER 2.0     /* times the median pace: slow from here */
+#define SLOW_LEAVE 1.5     /* and no longer below this */
+#define SUSPECT_PACES 20.0 /* times its own pace without progress, and the configured time */
+#define CAUSE_RATIO 1.5    /* a time that is this much above the median's explains lateness */
+
+void kofn_watch_membership(struct kofn_round *round)
+{
+    uint32_t possible = 0;
+
+    round->available = 0;
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        const struct kofn_member *member = &round->members[rank];
+
+        round->available += kofn_member_available(member);
+        /* whoever has reached its count and then died still counts: its work is in memory */
+        possible += kofn_member_available(member) || member->reached;
+    }
+    round->wait_for = KOFN_MIN(round->config.wait_for, possible);
+}
+
+/* When @member reached (or, at its pace in this round, would reach) its U-th local update, in ns from the opening; a
+ * member without a finished update is taken to be at half of its first.
+ */
+static double arrival(const struct kofn_round *round, const struct kofn_member *member,
+                      uint64_t now)
+{
+    double elapsed = (double)(now - round->opened_ns), done = 0.5;
+
+    if (member->reached)
+        return (double)(member->reached_ns - round->opened_ns);
+    if (member->round == round->number && member->updates)
+        done = member->updates;
+    return elapsed * KOFN_MAX(1.0, round->config.local_steps / done);
+}
+
+void kofn_watch_closed(struct kofn_round *round, uint64_t now)
+{
+    size_t count = 0;
+    double median;
+
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        const struct kofn_member *member = &round->members[rank];
+
+        if (kofn_member_connected(member))
+            round->scratch[count++] = arrival(round, member, now);
+        if (member->reached)
+            kofn_deadline_add(&round->deadline, (double)(member->reached_ns - round->opened_ns));
+    }
+    median = kofn_median(round->scratch, count);
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        struct kofn_member *member = &round->members[rank];
+        double behind = arrival(round, member, now) - median;
+
+        if (kofn_member_connected(member))
+            kofn_histogram_record(&member->lateness, behind > 0 ? (uint64_t)behind : 0);
+    }
+}
+
+/* True while the round waits for something that @member has not done yet. */
+static bool works(const struct kofn_round *round, const struct kofn_member *member)
+{
+    return round->phase == KOFN_PHASE_OPEN &&
+           (round->config.algorithm->worker_may == KOFN_WORKER_CONTINUES ||
+            member->round != round->number || member->updates < round->config.local_steps);
+}
+
+static uint64_t silence(const struct kofn_round *round, const struct kofn_member *member,
+                        uint64_t now)
+{
+    uint64_t since = KOFN_MAX(member->progress_ns, round->opened_ns);
+
+    return works(round, member) && now > since ? now - since : 0;
+}
+
+/* Slow are those whose local updates take a multiple of the median; a silence counts as a long update. */
+static enum kofn_member_state judge(const struct kofn_round *round,
+                                    const struct kofn_member *member, uint64_t now)
+{
+    double median = round->median_pace_ns;
+    uint64_t silent = silence(round, member, now);
+    double limit = member->state == KOFN_MEMBER_SLOW ? SLOW_LEAVE : SLOW_ENTER;
+
+    if (silent >= round->config.suspect_after && (double)silent >= SUSPECT_PACES * member->pace_ns)
+        return KOFN_MEMBER_SUSPECT;
+    if (member->state == KOFN_MEMBER_SUSPECT || member->state == KOFN_MEMBER_JOINING)
+        return member->state; /* only progress makes them ready: see kofn_round_beat() */
+    if (median > 0 &&
+        (member->pace_ns > limit * median || (double)silent > SUSPECT_PACES / 2 * median))
+        return KOFN_MEMBER_SLOW;
+    return KOFN_MEMBER_READY;
+}
+
+static double median_pace(struct kofn_round *round)
+{
+    size_t count = 0;
+
+    for (uint32_t rank = 0; rank < round->config.workers; rank++)
+        if (kofn_member_connected(&round->members[rank]) && round->members[rank].pace_ns > 0)
+            round->scratch[count++] = round->members[rank].pace_ns;
+    return kofn_median(round->scratch, count);
+}
+
+void kofn_watch_tick(struct kofn_round *round, uint64_t now)
+{
+    bool changed = false;
+
+    if (!round->number)
+        return;
+    round->median_pace_ns = median_pace(round);
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        struct kofn_member *member = &round->members[rank];
+        enum kofn_member_state state;
+
+        if (!kofn_member_connected(member))
+            continue;
+        state = judge(round, member, now);
+        changed |= state != member->state;
+        member->state = state;
+    }
+    if (changed)
+        kofn_watch_membership(round);
+}
+
+uint64_t kofn_round_deadline(const struct kofn_round *round)
+{
+    uint64_t span = round->deadline_ns;
+
+    return span ? round->opened_ns + span : 0;
+}
+
+uint64_t kofn_round_silence(const struct kofn_round *round, uint32_t rank, uint64_t now)
+{
+    return silence(round, &round->members[rank], now);
+}
+
+uint64_t kofn_round_next_tick(const struct kofn_round *round, uint64_t now)
+{
+    uint64_t next = now + round->config.suspect_after / 8, deadline = kofn_round_deadline(round);
+
+    if (round->phase == KOFN_PHASE_COLLECTING)
+        next = KOFN_MIN(next, round->closed_ns + round->config.grace);
+    else if (deadline > now)
+        next = KOFN_MIN(next, deadline);
+    return next;
+}
+
+enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank)
+{
+    const struct kofn_member *member = &round->members[rank];
+    double own = kofn_member_compute_mean(member), median, post, wait;
+    size_t count = 0;
+
+    if (member->state == KOFN_MEMBER_GONE)
+        return KOFN_CAUSE_DEAD;
+    for (uint32_t other = 0; other < round->config.workers; other++)
+        if (round->members[other].timed_updates)
+            round->scratch[count++] = kofn_member_compute_mean(&round->members[other]);
+    median = kofn_median(round->scratch, count);
+    if (!(median > 0) || !member->publications)
+        return KOFN_CAUSE_NONE;
+    if (own > CAUSE_RATIO * median)
+        return KOFN_CAUSE_COMPUTE;
+    post = (double)member->post_ns / (double)member->publications;
+    wait = (double)member->wait_ns / (double)member->publications;
+    if (KOFN_MAX(post, wait) < (CAUSE_RATIO - 1) * median)
+        return KOFN_CAUSE_NONE;
+    return post >= wait ? KOFN_CAUSE_NETWORK : KOFN_CAUSE_SERVER;
+}
