@@ -1,0 +1,21 @@
+#!/bin/sh
+# Bash completes every subcommand, and for each the long options that its --help lists.
+. "$top_srcdir/tests/build/lib.sh"
+
+command -v bash >/dev/null || skip "no bash"
+
+# completed WORD...: what bash offers for the last of these words
+completed()
+{
+    bash -c '. "$0" && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _kofn && printf "%s\n" "${COMPREPLY[@]}"' \
+        "$top_srcdir/contrib/bash-completion/kofn" "$@" | sort -u
+}
+
+kofn=$top_builddir/kofn
+for command in run serve work sim plan perf info; do
+    completed "$kofn" "" | grep -qx "$command" || fail "$command is not offered"
+    "$kofn" "$command" --help | long_options >"$scratch/offered"
+    completed "$kofn" "$command" -- >"$scratch/completed"
+    diff "$scratch/offered" "$scratch/completed" || fail "kofn $command: --help and completion differ"
+done
+[ "$(completed "$kofn" run --late m)" = merge ] || fail "the value of --late is not completed"
