@@ -51,12 +51,6 @@ struct kofn_offer {
     unsigned char bytes[KOFN_OFFER_BYTES];
 };
 
-/* A publication that is complete in a slot of the hub. */
-struct kofn_arrival {
-    uint32_t rank;
-    uint64_t sequence;
-};
-
 struct kofn_hub_attr {
     uint32_t workers;
     struct kofn_geometry slot;  /* of every worker */

@@ -81,6 +81,12 @@ struct kofn_geometry {
  */
 int kofn_geometry_init(struct kofn_geometry *geometry, uint64_t payload_bytes, uint32_t depth);
 
+/* A publication that is complete in the slot of worker @rank. */
+struct kofn_arrival {
+    uint32_t rank;
+    uint64_t sequence;
+};
+
 static inline uint64_t kofn_buffer_offset(const struct kofn_geometry *geometry, uint64_t sequence)
 {
     return sequence % geometry->depth * geometry->buffer_bytes;

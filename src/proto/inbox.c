@@ -1,0 +1,97 @@
+#include "proto/inbox.h"
+
+#include <stdlib.h>
+
+#include "base/barrier.h"
+
+#define NEVER UINT64_MAX /* no sequence: the word that is looked at is always 0 */
+
+static void expect(struct kofn_inbox *inbox, uint32_t rank, uint64_t sequence)
+{
+    const char *slot = inbox->slots + (size_t)rank * inbox->slot_stride;
+    const char *stamp = slot + kofn_buffer_offset(&inbox->geometry, sequence) +
+                        inbox->geometry.stamp_offset;
+
+    inbox->expected[rank].word =
+        (const uint64_t *)(const void *)(stamp + offsetof(struct kofn_stamp, sequence));
+    inbox->expected[rank].sequence = sequence;
+}
+
+int kofn_inbox_init(struct kofn_inbox *inbox, uint32_t workers,
+                    const struct kofn_geometry *geometry, const char *slots, size_t slot_stride)
+{
+    size_t bytes = kofn_round_up(workers * sizeof(*inbox->expected), KOFN_CACHE_LINE);
+
+    inbox->expected = aligned_alloc(KOFN_CACHE_LINE, bytes);
+    if (!inbox->expected)
+        return KOFN_NO_MEMORY;
+    inbox->geometry = *geometry;
+    inbox->slots = slots;
+    inbox->slot_stride = slot_stride;
+    inbox->workers = workers;
+    inbox->next = 0;
+    inbox->never = 0;
+    for (uint32_t rank = 0; rank < workers; rank++)
+        kofn_inbox_unwatch(inbox, rank);
+    return 0;
+}
+
+void kofn_inbox_fini(struct kofn_inbox *inbox) { free(inbox->expected); }
+
+void kofn_inbox_watch(struct kofn_inbox *inbox, uint32_t rank) { expect(inbox, rank, 1); }
+
+void kofn_inbox_unwatch(struct kofn_inbox *inbox, uint32_t rank)
+{
+    inbox->expected[rank] = (struct kofn_expected){.word = &inbox->never, .sequence = NEVER};
+}
+
+static inline bool complete(const struct kofn_expected *expected)
+{
+    return KOFN_UNLIKELY(kofn_peer_load64(expected->word) == expected->sequence);
+}
+
+/* Takes what @rank has, at most a slot full: a worker that writes without end does not hold us. */
+static int take_rank(struct kofn_inbox *inbox, uint32_t rank, struct kofn_arrival *arrivals,
+                     int max)
+{
+    int count = 0;
+
+    for (uint32_t i = 0; i < inbox->geometry.depth && count < max; i++) {
+        uint64_t sequence = inbox->expected[rank].sequence;
+
+        if (!complete(&inbox->expected[rank]))
+            break;
+        arrivals[count++] = (struct kofn_arrival){.rank = rank, .sequence = sequence};
+        expect(inbox, rank, sequence + 1);
+    }
+    inbox->next = rank + 1 < inbox->workers ? rank + 1 : 0;
+    return count;
+}
+
+/* The ranks @from to @to - 1. */
+static int take_range(struct kofn_inbox *inbox, uint32_t from, uint32_t to,
+                      struct kofn_arrival *arrivals, int max)
+{
+    int count = 0;
+
+    for (uint32_t rank = from; rank < to && count < max; rank++)
+        if (complete(&inbox->expected[rank]))
+            count += take_rank(inbox, rank, arrivals + count, max - count);
+    return count;
+}
+
+int kofn_inbox_take(struct kofn_inbox *inbox, struct kofn_arrival *arrivals, int max)
+{
+    uint32_t start = inbox->next;
+    int count = take_range(inbox, start, inbox->workers, arrivals, max);
+
+    return count + take_range(inbox, 0, start, arrivals + count, max - count);
+}
+
+bool kofn_inbox_any(const struct kofn_inbox *inbox)
+{
+    for (uint32_t rank = 0; rank < inbox->workers; rank++)
+        if (complete(&inbox->expected[rank]))
+            return true;
+    return false;
+}
