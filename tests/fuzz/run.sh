@@ -9,7 +9,7 @@ seeds=$(cd "$(dirname "$0")" && pwd)/corpus
 scratch=$(mktemp -d) || exit 99
 trap 'rm -rf "$scratch"' EXIT
 
-# The one program of a child: `run.sh SECONDS SEEDS SCRATCH PROGRAM` below, by xargs
+# one child a program: $1 program, $2 seconds, $3 seeds, $4 scratch
 printf '%s\n' "$@" | xargs -P "$(nproc 2>/dev/null || echo 1)" -I '{}' sh -c '
     program=$1 name=$(basename "$1") log=$4/$(basename "$1").log
     mkdir -p "$4/$name"
