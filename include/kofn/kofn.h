@@ -62,9 +62,10 @@ void kofn_worker_close(struct kofn_worker *worker);
 const struct kofn_job *kofn_worker_job(const struct kofn_worker *worker);
 
 /* Takes the next model: waits until there is one for this worker and copies it to @model.
- * Finished updates that missed their round are sent first, as the job's late policy has it.
+ * Finished updates that missed their round are sent first; so @model must still be as it was last
+ * reported: an update that is dropped must not have touched it.
  *
- * @model  out: kofn_job.parameters f32
+ * @model  in and out: kofn_job.parameters f32
  * @round  out, may be NULL: the round that the following local updates belong to
  * Returns 0; KOFN_JOB_OVER; KOFN_TIMEOUT or KOFN_GONE if the server is silent or dead; KOFN_EPOCH
  * if this worker was evicted (open a new handle to rejoin); KOFN_INTERRUPTED.

@@ -1,7 +1,8 @@
-/* algorithm.h: an algorithm is a table: who counts, when a round is complete, what is merged, what workers do meanwhile.
+/* algorithm.h: an algorithm is a table: who counts, when a round is complete, what is merged, what
+ * workers do meanwhile.
  *
- * The functions are pure: they look at a round and say yes or no. Server, simulator and tests run the same ones.
- * A new algorithm is a new file here and a line in table.c.
+ * The functions are pure: they look at a round and say yes or no. Server, simulator and tests run
+ * the same ones. A new algorithm is a new file here and a line in table.c.
  */
 #ifndef KOFN_ALGORITHMS_ALGORITHM_H
 #define KOFN_ALGORITHMS_ALGORITHM_H

@@ -1,5 +1,5 @@
-/* Local SGD (periodic averaging, FedAvg with full participation): every worker does U local updates on the same
- * model; the server averages the models, that is, adds the mean of the differences.
+/* Local SGD (periodic averaging, FedAvg with full participation): every worker does U local updates
+ * on the same model; the server averages the models, that is, adds the mean of the differences.
  */
 #include "algorithms/algorithm.h"
 

@@ -1,7 +1,9 @@
-/* STSyn (Zhu, Zhang, Wang): a round closes when the K-th worker has finished its U-th local update; nobody stops
- * computing before that; whoever has finished at least one update is merged, with equal weight.
+/* STSyn (Zhu, Zhang, Wang): a round closes when the K-th worker has finished its U-th local update;
+ * nobody stops computing before that; whoever has finished at least one update is merged, with
+ * equal weight.
  *
- * Counted are publications that have arrived (eager) or beats (on-close): the round machine knows which.
+ * Counted are publications that have arrived (eager) or beats (on-close): the round machine knows
+ * which.
  */
 #include "algorithms/algorithm.h"
 

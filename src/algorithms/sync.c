@@ -1,4 +1,5 @@
-/* Synchronous SGD: every worker computes one gradient on the same model; the server applies their mean. */
+/* Synchronous SGD: every worker computes one gradient on the same model; the server applies their
+ * mean. */
 #include "algorithms/algorithm.h"
 
 const struct kofn_algorithm kofn_sync = {

@@ -11,7 +11,8 @@
 #include "base/clock.h"
 
 #define BACKLOG 128
-#define RETRY_NS (10 * KOFN_NS_PER_MS) /* between two attempts to reach a server that is not there yet */
+#define RETRY_NS                                                                                   \
+    (10 * KOFN_NS_PER_MS) /* between two attempts to reach a server that is not there yet */
 
 static const char scheme[] = "shm:";
 
@@ -30,7 +31,8 @@ static int socket_address(const char *address, struct sockaddr_un *result, sockl
     int used;
 
     if (strncmp(address, scheme, strlen(scheme)) || !*name || strlen(address) >= KOFN_ADDRESS_BYTES)
-        return kofn_error(log, KOFN_INVALID, "address '%.120s' is not of the form shm:NAME", address);
+        return kofn_error(log, KOFN_INVALID, "address '%.120s' is not of the form shm:NAME",
+                          address);
     memset(result, 0, sizeof(*result));
     result->sun_family = AF_UNIX;
     used = snprintf(result->sun_path + 1, sizeof(result->sun_path) - 1, "kofn.%s", name);
@@ -96,13 +98,15 @@ static int connect_once(const struct sockaddr_un *where, socklen_t length, int *
 
         close(tried);
         errno = error;
-        return error == ECONNREFUSED || error == EAGAIN || error == EINTR ? KOFN_AGAIN : KOFN_SYSTEM;
+        return error == ECONNREFUSED || error == EAGAIN || error == EINTR ? KOFN_AGAIN
+                                                                          : KOFN_SYSTEM;
     }
     *fd = tried;
     return 0;
 }
 
-int kofn_channel_connect(const char *address, uint64_t deadline, int *fd, const struct kofn_log *log)
+int kofn_channel_connect(const char *address, uint64_t deadline, int *fd,
+                         const struct kofn_log *log)
 {
     struct timespec pause = {.tv_nsec = RETRY_NS};
     struct sockaddr_un where;
@@ -188,7 +192,8 @@ static int wait_readable(int fd, uint64_t deadline)
 int kofn_channel_receive(int fd, uint64_t deadline, struct kofn_wire *message, struct kofn_fds *fds,
                          const char **reason)
 {
-    unsigned char bytes[KOFN_WIRE_BYTES + 1]; /* one more, so that too long a message is seen as such */
+    unsigned char
+        bytes[KOFN_WIRE_BYTES + 1]; /* one more, so that too long a message is seen as such */
     union {
         char bytes[CMSG_SPACE(sizeof(int) * KOFN_CHANNEL_FDS)];
         struct cmsghdr align;

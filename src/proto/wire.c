@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* A cursor over a message. One function serves both directions, so that packing and unpacking cannot differ. */
+/* A cursor over a message. One function serves both directions, so that packing and unpacking
+ * cannot differ. */
 struct cursor {
     unsigned char *at;
     size_t left;

@@ -1,8 +1,9 @@
 /* wire.h: the messages of the control channel, packed and unpacked within bounds.
  *
- * Control messages set a membership up and end it; nothing of a round travels here. All integers are
- * little-endian; doc/protocol.md has the pictures. Unpacking trusts nothing: a message that is too short, too
- * long, of another magic or with a field out of range is KOFN_PROTOCOL, and the output is then untouched.
+ * Control messages set a membership up and end it; nothing of a round travels here. All integers
+ * are little-endian; doc/protocol.md has the pictures. Unpacking trusts nothing: a message that is
+ * too short, too long, of another magic or with a field out of range is KOFN_PROTOCOL, and the
+ * output is then untouched.
  *
  *   worker                        server
  *   HELLO      ----------------->           who I am, what I think the model's size is
@@ -19,7 +20,7 @@
 
 #define KOFN_WIRE_MAGIC 0x6e666f6bu /* "kofn" */
 #define KOFN_WIRE_VERSION 1u
-#define KOFN_WIRE_BYTES 1024u     /* the longest message */
+#define KOFN_WIRE_BYTES 1024u /* the longest message */
 #define KOFN_WIRE_OFFER_BYTES 512u
 #define KOFN_WIRE_TEXT_BYTES 256u /* a reason, with its final zero */
 #define KOFN_WORKERS_MAX 65536u
@@ -65,7 +66,8 @@ struct kofn_wire {
 /* Packs @message into @bytes. Returns the length. */
 size_t kofn_wire_pack(const struct kofn_wire *message, unsigned char bytes[KOFN_WIRE_BYTES]);
 
-/* Unpacks @length bytes into @message. Returns 0, KOFN_PROTOCOL with @reason set to what is wrong. */
+/* Unpacks @length bytes into @message. Returns 0, KOFN_PROTOCOL with @reason set to what is wrong.
+ */
 int kofn_wire_unpack(const unsigned char *bytes, size_t length, struct kofn_wire *message,
                      const char **reason);
 

@@ -7,7 +7,8 @@
 #define MAD_FLOOR 0.05 /* of the median */
 #define ROUNDS_FIRST 3
 
-void kofn_deadline_init(struct kofn_deadline *deadline, uint64_t fixed_ns, bool adaptive, uint32_t workers)
+void kofn_deadline_init(struct kofn_deadline *deadline, uint64_t fixed_ns, bool adaptive,
+                        uint32_t workers)
 {
     memset(deadline, 0, sizeof(*deadline));
     deadline->fixed_ns = fixed_ns;

@@ -1,8 +1,9 @@
 /* deadline.h: how long a round may take: a fixed time, or median + 3 MAD of the arrival times seen.
  *
- * Times are from the opening of a round to a worker's arrival. Late arrivals are included: on-time arrivals alone
- * would shrink the deadline by themselves. The MAD has a floor of 5 % of the median, because on quiet machines
- * it is almost zero and would then cut off half of the workers. No deadline is given before 3 rounds' worth is known.
+ * Times are from the opening of a round to a worker's arrival. Late arrivals are included: on-time
+ * arrivals alone would shrink the deadline by themselves. The MAD has a floor of 5 % of the median,
+ * because on quiet machines it is almost zero and would then cut off half of the workers. No
+ * deadline is given before 3 rounds' worth is known.
  */
 #ifndef KOFN_ROUND_DEADLINE_H
 #define KOFN_ROUND_DEADLINE_H

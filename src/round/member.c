@@ -24,7 +24,8 @@ static void count_finished(struct kofn_member *member)
     member->finished = KOFN_MAX(member->finished, finished);
 }
 
-bool kofn_member_progress(struct kofn_member *member, uint32_t round, uint32_t updates, uint64_t now)
+bool kofn_member_progress(struct kofn_member *member, uint32_t round, uint32_t updates,
+                          uint64_t now)
 {
     if (round < member->round || (round == member->round && updates <= member->updates))
         return false;
@@ -38,8 +39,8 @@ bool kofn_member_progress(struct kofn_member *member, uint32_t round, uint32_t u
     return true;
 }
 
-/* Stamps of a round are cumulative: only what the last one of the same round did not have is added. A late
- * remainder (from > 0) was timed when its round's earlier publications were.
+/* Stamps of a round are cumulative: only what the last one of the same round did not have is added.
+ * A late remainder (from > 0) was timed when its round's earlier publications were.
  */
 static void add_times(struct kofn_member *member, const struct kofn_stamp *stamp)
 {
@@ -61,7 +62,8 @@ static void add_times(struct kofn_member *member, const struct kofn_stamp *stamp
     member->timed_round_ns = stamp->compute_ns;
     member->timed_updates += updates;
     member->compute_ns += compute;
-    member->pace_ns += ((double)compute / updates - member->pace_ns) * (member->pace_ns > 0 ? PACE_WEIGHT : 1);
+    member->pace_ns +=
+        ((double)compute / updates - member->pace_ns) * (member->pace_ns > 0 ? PACE_WEIGHT : 1);
 }
 
 void kofn_member_published(struct kofn_member *member, const struct kofn_stamp *stamp)
@@ -82,7 +84,8 @@ uint32_t kofn_member_settled(const struct kofn_member *member, uint32_t round)
     return round == member->settled_round ? member->settled_updates : 0;
 }
 
-void kofn_member_settle(struct kofn_member *member, uint32_t round, uint32_t updates, uint64_t *count)
+void kofn_member_settle(struct kofn_member *member, uint32_t round, uint32_t updates,
+                        uint64_t *count)
 {
     uint32_t settled = kofn_member_settled(member, round);
 

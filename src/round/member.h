@@ -1,7 +1,8 @@
-/* member.h: what is known of one worker: its progress, its state, and an account of every local update.
+/* member.h: what is known of one worker: its progress, its state, and an account of every local
+ * update.
  *
- * The account: finished = merged + late + refused + lost + pending. An update is counted once, in the class that
- * settles it; nothing leaves it silently.
+ * The account: finished = merged + late + refused + lost + pending. An update is counted once, in
+ * the class that settles it; nothing leaves it silently.
  */
 #ifndef KOFN_ROUND_MEMBER_H
 #define KOFN_ROUND_MEMBER_H
@@ -24,7 +25,7 @@ struct kofn_member {
     bool reached;           /* it is one of the K, or of those behind them */
     uint32_t place;         /* as the how-manieth, from 0 */
     uint64_t reached_ns;
-    bool late_merged;       /* a late update of it goes into this round */
+    bool late_merged; /* a late update of it goes into this round */
 
     /* Local updates (.., settled_updates] of round settled_round have been merged or refused. */
     uint32_t settled_round, settled_updates;
@@ -60,20 +61,22 @@ static inline bool kofn_member_connected(const struct kofn_member *member)
 void kofn_member_join(struct kofn_member *member, uint32_t epoch, uint64_t now);
 
 /* Takes in a place (round, updates) read from a beat or a stamp. Returns true if it is progress. */
-bool kofn_member_progress(struct kofn_member *member, uint32_t round, uint32_t updates, uint64_t now);
+bool kofn_member_progress(struct kofn_member *member, uint32_t round, uint32_t updates,
+                          uint64_t now);
 
 /* Takes in what a publication says of counts and times. */
 void kofn_member_published(struct kofn_member *member, const struct kofn_stamp *stamp);
 
-/* Updates of @round that are settled already: what a publication of that round must start from. UINT32_MAX if the
- * round lies before the last settled one.
+/* Updates of @round that are settled already: what a publication of that round must start from.
+ * UINT32_MAX if the round lies before the last settled one.
  */
 uint32_t kofn_member_settled(const struct kofn_member *member, uint32_t round);
 
-/* Settles local updates of @round up to @updates, and adds those not settled before to @count, one of the
- * account's.
+/* Settles local updates of @round up to @updates, and adds those not settled before to @count, one
+ * of the account's.
  */
-void kofn_member_settle(struct kofn_member *member, uint32_t round, uint32_t updates, uint64_t *count);
+void kofn_member_settle(struct kofn_member *member, uint32_t round, uint32_t updates,
+                        uint64_t *count);
 
 /* Ends a membership. What it holds can still be merged; what else is not settled by then is lost.
  * @total: what the worker itself counted as finished since it joined, 0 if it could not say.

@@ -3,8 +3,8 @@
 
 #include "round/round.h"
 
-/* An update of staleness s is worth 1/(1+s)^W; under FedNova it is also taken per local update it carries, and
- * kofn_round_late_scale() multiplies by tau_eff.
+/* An update of staleness s is worth 1/(1+s)^W; under FedNova it is also taken per local update it
+ * carries, and kofn_round_late_scale() multiplies by tau_eff.
  */
 double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp *stamp,
                         uint32_t staleness)
@@ -16,8 +16,8 @@ double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp 
     return factor;
 }
 
-/* Distinct workers that are merged. A late remainder of a worker that is there on time anyway adds to what it
- * brings, not to their number.
+/* Distinct workers that are merged. A late remainder of a worker that is there on time anyway adds
+ * to what it brings, not to their number.
  */
 static uint32_t merged_workers(const struct kofn_round *round)
 {
@@ -28,7 +28,8 @@ static uint32_t merged_workers(const struct kofn_round *round)
     return count;
 }
 
-/* FedNova's tau_eff: the mean number of local updates of those merged on time, or, where nobody is, 1. */
+/* FedNova's tau_eff: the mean number of local updates of those merged on time, or, where nobody
+ * is, 1. */
 static double effective_steps(const struct kofn_round *round)
 {
     uint64_t steps = 0;

@@ -16,7 +16,7 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
         return KOFN_NO_MEMORY;
     }
     for (uint32_t rank = 0; rank < config->workers; rank++)
-        kofn_histogram_init(&round->members[rank].lateness);
+        kofn_histogram_reset(&round->members[rank].lateness);
     kofn_deadline_init(&round->deadline, config->deadline, config->deadline_adaptive,
                        config->workers);
     return 0;
@@ -52,7 +52,8 @@ void kofn_round_next(struct kofn_round *round, uint64_t now)
     kofn_watch_membership(round);
 }
 
-/* Members of a closed round that owe a publication: those with finished work of it that is not here yet. */
+/* Members of a closed round that owe a publication: those with finished work of it that is not here
+ * yet. */
 static bool owes(const struct kofn_round *round, const struct kofn_member *member)
 {
     uint32_t least = round->config.algorithm->partial ? 1 : round->config.local_steps;
@@ -97,7 +98,8 @@ static void check_closed(struct kofn_round *round, uint64_t now)
         close_round(round, KOFN_CLOSE_REACHED, now);
 }
 
-/* @updates local updates of the open round are here, as a publication (eager) or a beat (on-close). */
+/* @updates local updates of the open round are here, as a publication (eager) or a beat (on-close).
+ */
 static void count_reached(struct kofn_round *round, struct kofn_member *member, uint32_t updates,
                           uint64_t now)
 {
@@ -193,8 +195,8 @@ static enum kofn_verdict late(struct kofn_round *round, struct kofn_member *memb
     return KOFN_VERDICT_LATE;
 }
 
-enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
-                                    const struct kofn_stamp *stamp, uint64_t now)
+static struct kofn_member *published(struct kofn_round *round, uint32_t rank,
+                                     const struct kofn_stamp *stamp, uint64_t now)
 {
     struct kofn_member *member = &round->members[rank];
 
@@ -202,6 +204,23 @@ enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
     kofn_member_published(member, stamp);
     alive_again(round, member);
     round->publications++;
+    return member;
+}
+
+void kofn_round_refuse(struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
+                       uint64_t now)
+{
+    struct kofn_member *member = published(round, rank, stamp, now);
+
+    kofn_member_settle(member, stamp->round, stamp->updates, &member->refused);
+    round->refused++;
+}
+
+enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
+                                    const struct kofn_stamp *stamp, uint64_t now)
+{
+    struct kofn_member *member = published(round, rank, stamp, now);
+
     if (!round->config.algorithm->current(round, stamp))
         return late(round, member, stamp, now);
     if (stamp->from != kofn_member_settled(member, stamp->round))

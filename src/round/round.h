@@ -1,12 +1,13 @@
 /* round.h: the state machine of K-of-N rounds: events in, decisions out.
  *
- * Events are what a server sees (a worker joins, beats, publishes, leaves, time passes), each with its time; decisions
- * are what it then does (hold or release a publication, close the round, merge these with these weights, give up
- * on that worker). There is no I/O, no clock and, after kofn_round_init(), no allocation. A server drives it with
- * real events, the simulator with virtual ones, the tests with random histories.
+ * Events are what a server sees (a worker joins, beats, publishes, leaves, time passes), each with
+ * its time; decisions are what it then does (hold or release a publication, close the round, merge
+ * these with these weights, give up on that worker). There is no I/O, no clock and, after
+ * kofn_round_init(), no allocation. A server drives it with real events, the simulator with virtual
+ * ones, the tests with random histories.
  *
- *   OPEN --condition or deadline--> COLLECTING --all in, or grace over--> READY --kofn_round_next()--> OPEN
- *                                   (on-close only; eager goes straight to READY)
+ *   OPEN --condition or deadline--> COLLECTING --all in, or grace over--> READY
+ * --kofn_round_next()--> OPEN (on-close only; eager goes straight to READY)
  *
  * Threads: one. Ranks must be below config.workers; the caller has checked them.
  */
@@ -26,7 +27,7 @@ struct kofn_round_config {
     enum kofn_publish publish;
     enum kofn_weights weights;
     enum kofn_late late;
-    double staleness_weight; /* W */
+    double staleness_weight;                 /* W */
     uint64_t grace, deadline, suspect_after; /* ns; deadline 0 = none */
     bool deadline_adaptive;
 };
@@ -35,10 +36,12 @@ enum kofn_phase { KOFN_PHASE_IDLE, KOFN_PHASE_OPEN, KOFN_PHASE_COLLECTING, KOFN_
 
 /* What is to be done with a publication that has arrived. */
 enum kofn_verdict {
-    KOFN_VERDICT_HOLD,    /* keep its buffer; the one held before, if any, is superseded: release that */
-    KOFN_VERDICT_LATE,    /* add it to the late sum with kofn_round.late_factor now, then release it */
+    KOFN_VERDICT_HOLD, /* keep its buffer; the one held before, if any, is superseded: release that
+                        */
+    KOFN_VERDICT_LATE, /* add it to the late sum with kofn_round.late_factor now, then release it */
     KOFN_VERDICT_REFUSED, /* release it; the worker is told */
-    KOFN_VERDICT_COVERED, /* overlaps what is settled: release it; the worker will send the remainder */
+    KOFN_VERDICT_COVERED, /* overlaps what is settled: release it; the worker will send the
+                             remainder */
 };
 
 struct kofn_round {
@@ -59,7 +62,7 @@ struct kofn_round {
     uint64_t deadline_ns;        /* from the opening; 0 = none */
 
     /* Late updates that go into this round. */
-    uint32_t late_count;   /* publications */
+    uint32_t late_count; /* publications */
     uint64_t late_updates;
     double late_staleness; /* sum */
     float late_factor;     /* of the last KOFN_VERDICT_LATE */
@@ -70,7 +73,8 @@ struct kofn_round {
     struct kofn_deadline deadline;
 };
 
-/* Allocates the members. Returns KOFN_NO_MEMORY or KOFN_INVALID. The configuration is checked by the caller. */
+/* Allocates the members. Returns KOFN_NO_MEMORY or KOFN_INVALID. The configuration is checked by
+ * the caller. */
 int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *config);
 void kofn_round_fini(struct kofn_round *round);
 
@@ -80,17 +84,24 @@ void kofn_round_next(struct kofn_round *round, uint64_t now);
 /* ---- events ---- */
 
 void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now);
-void kofn_round_leave(struct kofn_round *round, uint32_t rank, bool in_order, uint64_t total, uint64_t now);
+void kofn_round_leave(struct kofn_round *round, uint32_t rank, bool in_order, uint64_t total,
+                      uint64_t now);
 void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat, uint64_t now);
 
 /* A valid publication (kofn_stamp_valid()) has arrived. */
-enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
-                                    uint64_t now);
+enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
+                                    const struct kofn_stamp *stamp, uint64_t now);
 
-/* Time has passed: deadlines, grace, and who is slow or suspect. Costs O(N); call it at a tick, not in a spin. */
+/* A valid publication has arrived whose bytes cannot be used: refused, and counted as such. */
+void kofn_round_refuse(struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
+                       uint64_t now);
+
+/* Time has passed: deadlines, grace, and who is slow or suspect. Costs O(N); call it at a tick, not
+ * in a spin. */
 void kofn_round_tick(struct kofn_round *round, uint64_t now);
 
-/* When the open round may close without its K, or 0; and for how long work has been owed by @rank in silence. */
+/* When the open round may close without its K, or 0; and for how long work has been owed by @rank
+ * in silence. */
 uint64_t kofn_round_deadline(const struct kofn_round *round);
 uint64_t kofn_round_silence(const struct kofn_round *round, uint32_t rank, uint64_t now);
 
@@ -102,9 +113,9 @@ uint64_t kofn_round_next_tick(const struct kofn_round *round, uint64_t now);
 
 /* ---- READY: what is merged ---- */
 
-/* The factor of held member @rank in the merge (before any learning rate), and of the sum of the late ones.
- * With n = the distinct workers merged, on time or late: uniform 1/n; FedNova tau_eff / (n tau_m), tau_eff the mean
- * count of the on-time members (Wang et al. 2020, arXiv 2007.07481).
+/* The factor of held member @rank in the merge (before any learning rate), and of the sum of the
+ * late ones. With n = the distinct workers merged, on time or late: uniform 1/n; FedNova tau_eff /
+ * (n tau_m), tau_eff the mean count of the on-time members (Wang et al. 2020, arXiv 2007.07481).
  */
 double kofn_round_weight(const struct kofn_round *round, uint32_t rank);
 double kofn_round_late_scale(const struct kofn_round *round);
@@ -113,7 +124,8 @@ double kofn_round_late_scale(const struct kofn_round *round);
 double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp *stamp,
                         uint32_t staleness);
 
-/* The held publication of @rank cannot be merged (not finite, torn): it is refused, and counts no more. */
+/* The held publication of @rank cannot be merged (not finite, torn): it is refused, and counts no
+ * more. */
 void kofn_round_reject(struct kofn_round *round, uint32_t rank);
 
 /* All that is held has been merged: settles the accounts and the statistics of the round. */

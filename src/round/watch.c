@@ -20,8 +20,8 @@ void kofn_watch_membership(struct kofn_round *round)
     round->wait_for = KOFN_MIN(round->config.wait_for, possible);
 }
 
-/* When @member reached (or, at its pace in this round, would reach) its U-th local update, in ns from the opening; a
- * member without a finished update is taken to be at half of its first.
+/* When @member reached (or, at its pace in this round, would reach) its U-th local update, in ns
+ * from the opening; a member without a finished update is taken to be at half of its first.
  */
 static double arrival(const struct kofn_round *round, const struct kofn_member *member,
                       uint64_t now)
@@ -74,7 +74,8 @@ static uint64_t silence(const struct kofn_round *round, const struct kofn_member
     return works(round, member) && now > since ? now - since : 0;
 }
 
-/* Slow are those whose local updates take a multiple of the median; a silence counts as a long update. */
+/* Slow are those whose local updates take a multiple of the median; a silence counts as a long
+ * update. */
 static enum kofn_member_state judge(const struct kofn_round *round,
                                     const struct kofn_member *member, uint64_t now)
 {

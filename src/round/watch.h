@@ -1,4 +1,5 @@
-/* watch.h: who is slow, who is suspect, how late everybody is: the part of a round that looks at times. */
+/* watch.h: who is slow, who is suspect, how late everybody is: the part of a round that looks at
+ * times. */
 #ifndef KOFN_ROUND_WATCH_H
 #define KOFN_ROUND_WATCH_H
 
@@ -7,7 +8,8 @@
 /* Members came, went or changed state: how many are available, and the K that follows. */
 void kofn_watch_membership(struct kofn_round *round);
 
-/* The round has just closed: lateness of every available member, and samples for the adaptive deadline. */
+/* The round has just closed: lateness of every available member, and samples for the adaptive
+ * deadline. */
 void kofn_watch_closed(struct kofn_round *round, uint64_t now);
 
 /* Judges every member by its pace and by the time since its last progress. */

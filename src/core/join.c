@@ -1,0 +1,186 @@
+/* join.c: how a worker becomes a member, and how it learns that the server is no longer there. */
+#include "core/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "algorithms/algorithm.h"
+
+#define LOOK_NS (100 * KOFN_NS_PER_MS) /* between two looks at the control channel */
+
+/* Waits for the next message of the handshake; anything but @wanted is an error with a cause. */
+static int expect(struct kofn_worker *worker, uint32_t rank, enum kofn_wire_type wanted,
+                  uint64_t deadline, struct kofn_wire *message, struct kofn_fds *fds)
+{
+    const char *reason = "";
+    int rc;
+
+    do
+        rc = kofn_channel_receive(worker->control, deadline, message, fds, &reason);
+    while (rc == KOFN_INTERRUPTED || (rc == KOFN_AGAIN && kofn_now_ns() < deadline));
+    if (rc == KOFN_AGAIN)
+        return kofn_error(worker->log, KOFN_TIMEOUT,
+                          "rank %u: the server has not answered in %.1f s", rank,
+                          (double)worker->timeout / 1e9);
+    if (rc == KOFN_GONE)
+        return kofn_error(worker->log, rc, "rank %u: the server hung up while it was joined", rank);
+    if (rc)
+        return kofn_error(worker->log, rc, "rank %u: from the server: %s", rank, reason);
+    if (message->type == wanted)
+        return 0;
+    if (fds)
+        kofn_fds_close(fds);
+    if (message->type == KOFN_WIRE_REFUSED)
+        return kofn_error(worker->log, KOFN_REFUSED, "rank %u: refused: %s", rank,
+                          message->refused.text);
+    return kofn_error(worker->log, KOFN_PROTOCOL, "rank %u: from the server: message out of turn",
+                      rank);
+}
+
+static int adopt_job(struct kofn_worker *worker, const struct kofn_worker_attr *attr,
+                     const struct kofn_wire *welcome)
+{
+    const struct kofn_job *job = &welcome->welcome.job;
+
+    if (job->parameters != attr->parameters || job->workers > KOFN_WORKERS_MAX ||
+        attr->rank >= job->workers || !job->local_steps ||
+        welcome->welcome.worker_may > KOFN_WORKER_CONTINUES)
+        return kofn_error(worker->log, KOFN_PROTOCOL,
+                          "rank %u: the server's job contradicts itself", attr->rank);
+    worker->job = *job;
+    worker->eager = job->publish == KOFN_PUBLISH_EAGER;
+    worker->gradient = job->payload == KOFN_PAYLOAD_GRADIENT;
+    worker->waits = welcome->welcome.worker_may == KOFN_WORKER_WAITS;
+    worker->partial = welcome->welcome.partial;
+    worker->server_pid = welcome->welcome.pid;
+    worker->reduce = kofn_reduce_select();
+    worker->stream = job->parameters * sizeof(float) >= kofn_reduce_stream_bytes();
+    if (worker->gradient)
+        return 0;
+    worker->base = aligned_alloc(KOFN_CACHE_LINE,
+                                 kofn_round_up(job->parameters * sizeof(float), KOFN_CACHE_LINE));
+    if (!worker->base)
+        return kofn_error(worker->log, KOFN_NO_MEMORY, "rank %u: %zu bytes for a model", attr->rank,
+                          (size_t)job->parameters * sizeof(float));
+    return 0;
+}
+
+/* Opens the worker's end of the transport from the server's offer, and answers with its own. */
+static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_attr *attr,
+                         const struct kofn_wire *welcome, const struct kofn_fds *fds)
+{
+    const struct kofn_transport_ops *ops = kofn_transport_find("shm");
+    struct kofn_endpoint_attr endpoint = {
+        .rank = attr->rank, .epoch = worker->job.epoch, .spin = attr->spin, .log = worker->log};
+    struct kofn_offer in = {.length = welcome->offer.length, .fd_count = fds->count}, out = {0};
+    struct kofn_wire ready = {.type = KOFN_WIRE_READY};
+    struct kofn_fds answer = {0};
+    int rc;
+
+    memcpy(in.bytes, welcome->offer.bytes, welcome->offer.length);
+    memcpy(in.fds, fds->fds, sizeof(in.fds));
+    rc = kofn_geometry_init(&endpoint.slot, worker->job.parameters * sizeof(float),
+                            welcome->welcome.depth);
+    rc = rc ? rc
+            : kofn_geometry_init(&endpoint.model, worker->job.parameters * sizeof(float),
+                                 KOFN_DEPTH);
+    if (rc)
+        return kofn_error(worker->log, KOFN_PROTOCOL,
+                          "rank %u: the server's slot has no valid shape", attr->rank);
+    rc = ops->endpoint_open(&endpoint, &in, &out, &worker->endpoint);
+    if (rc)
+        return rc;
+    ready.offer.length = out.length;
+    memcpy(ready.offer.bytes, out.bytes, out.length);
+    answer.count = out.fd_count;
+    memcpy(answer.fds, out.fds, sizeof(answer.fds));
+    rc = kofn_channel_send(worker->control, &ready, &answer);
+    kofn_fds_close(&answer);
+    if (rc)
+        return kofn_error(worker->log, rc, "rank %u: the server hung up while it was joined",
+                          attr->rank);
+    return 0;
+}
+
+static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr *attr,
+                       uint64_t deadline)
+{
+    struct kofn_wire message = {.type = KOFN_WIRE_HELLO};
+    struct kofn_fds fds = {0};
+    int rc;
+
+    message.hello.rank = attr->rank;
+    message.hello.pid = (uint32_t)getpid();
+    message.hello.parameters = attr->parameters;
+    gethostname(message.hello.host, sizeof(message.hello.host) - 1);
+    rc = kofn_channel_send(worker->control, &message, NULL);
+    if (rc)
+        return kofn_error(worker->log, rc, "rank %u: the server hung up while it was joined",
+                          attr->rank);
+    rc = expect(worker, attr->rank, KOFN_WIRE_WELCOME, deadline, &message, &fds);
+    if (rc)
+        return rc;
+    rc = adopt_job(worker, attr, &message);
+    if (rc) {
+        kofn_fds_close(&fds);
+        return rc;
+    }
+    rc = open_endpoint(worker, attr, &message, &fds);
+    if (rc)
+        return rc;
+    return expect(worker, attr->rank, KOFN_WIRE_GO, deadline, &message, NULL);
+}
+
+int kofn__worker_join(struct kofn_worker *worker, const struct kofn_worker_attr *attr)
+{
+    uint64_t deadline = kofn_deadline(kofn_now_ns(), worker->timeout);
+    int rc;
+
+    rc = kofn_channel_connect(attr->address, deadline, &worker->control, worker->log);
+    if (rc)
+        return rc;
+    rc = shake_hands(worker, attr, deadline);
+    if (rc)
+        goto close_all;
+    worker->heard_ns = worker->looked_ns = kofn_now_ns();
+    return 0;
+
+close_all:
+    if (worker->endpoint)
+        worker->endpoint->ops->endpoint_close(worker->endpoint);
+    free(worker->base);
+    close(worker->control);
+    return rc;
+}
+
+int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
+{
+    struct kofn_wire message;
+    const char *reason;
+    int rc;
+
+    if (worker->server_gone)
+        return KOFN_GONE;
+    if (now - worker->looked_ns < LOOK_NS)
+        return 0;
+    worker->looked_ns = now;
+    while (!(rc = kofn_channel_receive(worker->control, 0, &message, NULL, &reason)))
+        worker->heard_ns = now;
+    if (rc == KOFN_GONE || rc == KOFN_PROTOCOL) {
+        worker->server_gone = true;
+        return kofn_error(worker->log, KOFN_GONE,
+                          "rank %u: the server (pid %u) is gone, in round %u; its job cannot go on",
+                          worker->endpoint->rank, worker->server_pid, worker->round);
+    }
+    if (now - worker->heard_ns > worker->timeout) {
+        worker->heard_ns = now; /* said once for every time-out */
+        return kofn_error(worker->log, KOFN_TIMEOUT,
+                          "rank %u: no sign of the server (pid %u) for %.1f s, in round %u",
+                          worker->endpoint->rank, worker->server_pid, (double)worker->timeout / 1e9,
+                          worker->round);
+    }
+    return 0;
+}

@@ -1,0 +1,221 @@
+#include "core/server.h"
+
+#include <errno.h>
+
+#include "proto/beats.h"
+
+#define REFUSALS_SAID 3 /* of one worker; the table has the rest */
+#define CLOSE_BYTES                                                                                \
+    (64 *                                                                                          \
+     1024u) /* models from here on take long enough to merge that workers should stop at once */
+
+static enum kofn_gate_state gate_state(const struct kofn_server *server,
+                                       const struct kofn_peer *peer)
+{
+    if (peer->evicted)
+        return KOFN_GATE_EVICTED;
+    if (server->stopped)
+        return KOFN_GATE_END;
+    return server->gates_closed ? KOFN_GATE_CLOSED : KOFN_GATE_OPEN;
+}
+
+void kofn__serve_gate(struct kofn_server *server, uint32_t rank)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+    struct kofn_gate gate = {.round = server->round.number,
+                             .state = gate_state(server, peer),
+                             .released = (uint32_t)(peer->released % 256)};
+
+    if (peer->admitted && server->round.number)
+        server->hub->ops->hub_gate(server->hub, rank, kofn_gate_pack(gate));
+}
+
+void kofn__serve_gates(struct kofn_server *server)
+{
+    for (uint32_t rank = 0; rank < server->attr.workers; rank++)
+        if (!server->peers[rank].evicted)
+            kofn__serve_gate(server, rank);
+}
+
+void kofn__serve_receipt(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                         enum kofn_outcome outcome, uint32_t staleness, double weight)
+{
+    struct kofn_receipt_line line = {.made_in = stamp->round,
+                                     .merged_in = server->round.number,
+                                     .updates = stamp->updates,
+                                     .staleness = staleness,
+                                     .outcome = outcome,
+                                     .weight = (float)weight,
+                                     .sequence = stamp->sequence};
+
+    if (outcome == KOFN_OUTCOME_REFUSED)
+        line.merged_in = 0;
+    if (!server->peers[rank].evicted)
+        server->hub->ops->hub_receipt(server->hub, rank, &line);
+}
+
+void kofn__serve_refuse(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                        const char *why)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+
+    if (peer->refusals++ < REFUSALS_SAID)
+        kofn_log(
+            server->log, KOFN_LOG_WARN,
+            "rank %u (%s, pid %u): its update of round %u is refused: %s; the model is untouched%s",
+            rank, peer->host, peer->pid, stamp->round, why,
+            peer->refusals == REFUSALS_SAID ? " (further ones are only counted)" : "");
+    kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_REFUSED, 0, 0);
+}
+
+static void release(struct kofn_server *server, uint32_t rank, uint64_t sequence)
+{
+    server->peers[rank].released = sequence;
+    kofn__serve_gate(server, rank);
+}
+
+/* Late updates are summed up as they arrive, so their bytes are looked at before the round counts
+ * them; those on time are looked at when they are merged.
+ */
+static enum kofn_verdict judge(struct kofn_server *server, uint32_t rank,
+                               const struct kofn_stamp *stamp, const void *payload, uint64_t now)
+{
+    struct kofn_round *round = &server->round;
+
+    if (round->config.algorithm->current(round, stamp) || kofn__merge_finite(server, payload))
+        return kofn_round_arrive(round, rank, stamp, now);
+    kofn_round_refuse(round, rank, stamp, now);
+    kofn__serve_refuse(server, rank, stamp, kofn_status_text(KOFN_NOT_FINITE));
+    return KOFN_VERDICT_COVERED;
+}
+
+static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                    const void *payload, uint64_t now)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+    struct kofn_round *round = &server->round;
+
+    peer->sequence = stamp->sequence;
+    server->bytes += stamp->length;
+    switch (judge(server, rank, stamp, payload, now)) {
+    case KOFN_VERDICT_HOLD: /* all before it are superseded */
+        if (peer->released + 1 < stamp->sequence)
+            release(server, rank, stamp->sequence - 1);
+        return;
+    case KOFN_VERDICT_LATE:
+        kofn__merge_late(server, payload);
+        server->loss_sum += (double)stamp->loss * (stamp->updates - stamp->from);
+        kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_LATE, round->late_age,
+                            round->late_factor);
+        break;
+    case KOFN_VERDICT_REFUSED:
+        kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_REFUSED,
+                            round->number - stamp->version, 0);
+        break;
+    case KOFN_VERDICT_COVERED:
+        break;
+    }
+    release(server, rank, stamp->sequence);
+}
+
+/* The stamp is the first thing looked at, and nothing of it is used before it has been found valid.
+ */
+static void arrival(struct kofn_server *server, const struct kofn_arrival *arrival, uint64_t now)
+{
+    struct kofn_hub *hub = server->hub;
+    const struct kofn_peer *peer = &server->peers[arrival->rank];
+    struct kofn_stamp stamp;
+    const void *payload;
+    const char *why;
+
+    if (!peer->admitted || peer->evicted)
+        return;
+    if (kofn_slot_begin(&hub->slot, kofn_hub_slot(hub, arrival->rank), arrival->sequence, &payload,
+                        &stamp))
+        return; /* withdrawn again: its writer had no credit to write there, and has no publication
+                   now */
+    if (!kofn_stamp_valid(&stamp, &hub->slot, peer->epoch, server->round.number, &why))
+        kofn__admit_evict(server, arrival->rank, why);
+    else
+        take_in(server, arrival->rank, &stamp, payload, now);
+}
+
+bool kofn__serve_arrivals(struct kofn_server *server)
+{
+    struct kofn_arrival found[KOFN_ARRIVALS];
+    int count = server->hub->ops->hub_poll(server->hub, found, KOFN_ARRIVALS);
+    uint64_t now;
+
+    if (count == KOFN_GONE)
+        kofn__admit_gone(server, found[0].rank, "its connection has failed");
+    if (count <= 0)
+        return count == KOFN_GONE;
+    now = kofn_now_ns();
+    for (int i = 0; i < count; i++)
+        arrival(server, &found[i], now);
+    return true;
+}
+
+static void beats(struct kofn_server *server, uint64_t now)
+{
+    struct kofn_hub *hub = server->hub;
+    uint32_t count = kofn_beats_scan(hub->beats, hub->beat_stride, server->beats_seen, hub->workers,
+                                     server->beats_changed, hub->workers);
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t rank = server->beats_changed[i];
+        struct kofn_beat beat;
+
+        /* a torn word is reported again as soon as it is whole */
+        if (server->peers[rank].admitted && kofn_beat_unpack(server->beats_seen[rank], &beat))
+            kofn_round_beat(&server->round, rank, beat, now);
+    }
+}
+
+static int tick(struct kofn_server *server, uint64_t now)
+{
+    int rc;
+
+    server->tick_ns = now + KOFN_TICK_NS;
+    if (__atomic_exchange_n(&server->interrupted, false, __ATOMIC_RELAXED))
+        return KOFN_INTERRUPTED;
+    rc = kofn__admit_look(server, now, 0);
+    if (rc)
+        return rc;
+    beats(server, now);
+    kofn_round_tick(&server->round, now);
+    kofn__report_states(server, now);
+    return 0;
+}
+
+/* A round that collects, or that will take long to merge, is closed for the workers at once. */
+static void close_gates(struct kofn_server *server)
+{
+    bool goes_on = server->round.config.algorithm->worker_may == KOFN_WORKER_CONTINUES;
+
+    if (server->gates_closed || server->round.phase == KOFN_PHASE_OPEN)
+        return;
+    if (server->round.phase == KOFN_PHASE_READY &&
+        (!goes_on || server->hub->slot.payload_bytes < CLOSE_BYTES))
+        return;
+    server->gates_closed = true;
+    kofn__serve_gates(server);
+}
+
+int kofn__serve(struct kofn_server *server, uint64_t deadline)
+{
+    struct kofn_hub *hub = server->hub;
+    bool any = kofn__serve_arrivals(server);
+    uint64_t now = kofn_now_ns();
+    int rc = 0;
+
+    if (server->round.config.publish != KOFN_PUBLISH_EAGER)
+        beats(server, now);
+    if (now >= server->tick_ns)
+        rc = tick(server, now);
+    close_gates(server);
+    if (rc || any || server->round.phase == KOFN_PHASE_READY)
+        return rc;
+    rc = hub->ops->hub_wait(hub, KOFN_MIN(deadline, server->tick_ns));
+    return rc == KOFN_INTERRUPTED ? 0 : rc; /* a signal that matters has set `interrupted` */
+}

@@ -1,0 +1,138 @@
+/* server.h: the inside of a server handle. admit.c lets workers in and out, serve.c takes in what
+ * arrives and closes rounds, merge.c makes the next model, server.c holds the public functions.
+ *
+ * One thread runs all of it. What happens between two publications (control channel, deaths,
+ * deadlines, who is slow) is done at a tick, every few milliseconds; the path of a publication has
+ * no system call but the one that wakes a sleeping worker.
+ */
+#ifndef KOFN_CORE_SERVER_H
+#define KOFN_CORE_SERVER_H
+
+#include <kofn/kofn.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/channel.h"
+#include "math/reduce_pool.h"
+#include "round/round.h"
+#include "transports/transport.h"
+
+#define KOFN_TICK_NS (5 * KOFN_NS_PER_MS)
+#define KOFN_ARRIVALS 256 /* taken in one go */
+#define KOFN_GUESTS 64 /* connections that are not members yet: more wait in the listener's queue  \
+                        */
+
+/* A member's connection. */
+struct kofn_peer {
+    int control; /* -1 = none */
+    int pidfd;   /* -1 = none; readable once the process has ended */
+    uint32_t pid, epoch;
+    bool admitted;     /* it has a slot at the hub */
+    bool evicted;      /* nothing of it is polled any more; its slot is still there */
+    bool left;         /* it said BYE */
+    uint64_t sequence; /* newest publication taken in */
+    uint64_t released; /* newest released */
+    uint64_t pushed;   /* version of the model sent last */
+    enum kofn_member_state announced;
+    uint32_t refusals; /* said so far: the first few are */
+    char host[KOFN_NAME_BYTES];
+};
+
+/* A connection that has not become a member yet. */
+struct kofn_guest {
+    int control; /* -1 = free */
+    uint32_t pid;
+    uint64_t deadline;
+    bool greeted, welcomed; /* HELLO has come; WELCOME has gone out */
+    struct kofn_wire hello;
+};
+
+struct kofn_server {
+    struct kofn_hub *hub;
+    struct kofn_round round;
+    struct kofn_peer *peers;
+    uint64_t *beats_seen;
+    uint32_t *beats_changed;
+    uint64_t tick_ns; /* when the next one is due */
+    bool gates_closed;
+    bool interrupted; /* set from anywhere */
+
+    /* Merging. */
+    struct kofn_reduce_pool *pool;
+    uint64_t version; /* of the model published last */
+    float *late_sum;  /* sum of factor * update over the late ones of this round */
+    bool late_any;
+    uint32_t *ranks; /* scratch of a merge: members, their updates, their weights */
+    const void **updates;
+    float *weights;
+
+    /* What the open round's report needs. */
+    uint64_t bytes, merged_updates, published_ns;
+    uint32_t merged;
+    double loss_sum;
+
+    /* Control. */
+    int listener, epoll;
+    char address[KOFN_ADDRESS_BYTES];
+    struct kofn_guest guests[KOFN_GUESTS];
+    uint64_t alive_ns; /* when workers were last told that the server lives */
+    bool serving, stopped;
+
+    struct kofn_server_attr attr;
+    const struct kofn_log *log;
+};
+
+/* ---- admit.c ---- */
+
+int kofn__admit_open(struct kofn_server *server);
+void kofn__admit_close(struct kofn_server *server);
+
+/* Looks at listener, guests, members' control channels and processes; waits for the first until
+ * @deadline. */
+int kofn__admit_look(struct kofn_server *server, uint64_t now, uint64_t deadline);
+
+/* Takes a member out, for @why; what it holds can still be merged. */
+void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why);
+
+/* Throws a living member out that broke the rules. */
+void kofn__admit_evict(struct kofn_server *server, uint32_t rank, const char *why);
+
+/* ---- serve.c ---- */
+
+/* One turn: what has arrived, and, if it is time, a tick; sleeps until @deadline if there was
+ * nothing. */
+int kofn__serve(struct kofn_server *server, uint64_t deadline);
+
+/* Takes in everything that has arrived. Returns true if there was anything. */
+bool kofn__serve_arrivals(struct kofn_server *server);
+
+/* Writes the gate of @rank as the round stands; of all members. */
+void kofn__serve_gate(struct kofn_server *server, uint32_t rank);
+void kofn__serve_gates(struct kofn_server *server);
+
+/* Tells @rank what became of the publication @stamp. */
+void kofn__serve_receipt(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                         enum kofn_outcome outcome, uint32_t staleness, double weight);
+
+/* Refuses what was published as @stamp by @rank, and says so with the reason (the first few times).
+ */
+void kofn__serve_refuse(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                        const char *why);
+
+/* ---- merge.c ---- */
+
+/* The round is READY: makes the next model of it, publishes that, and settles the accounts. */
+void kofn__merge_round(struct kofn_server *server);
+
+/* True if @update holds neither NaN nor infinity. */
+bool kofn__merge_finite(struct kofn_server *server, const float *update);
+
+/* Adds a late publication, which is finite, to this round's late sum. */
+void kofn__merge_late(struct kofn_server *server, const float *update);
+
+/* ---- report.c ---- */
+
+/* Tells the log about members whose state has changed. */
+void kofn__report_states(struct kofn_server *server, uint64_t now);
+
+#endif

@@ -1,0 +1,292 @@
+#include "core/worker.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/barrier.h"
+
+#define TIMEOUT_NS (30 * KOFN_NS_PER_S)
+#define SLICE_NS (100 * KOFN_NS_PER_MS) /* a sleep between two looks at whether the server lives   \
+                                         */
+
+struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *word)
+{
+    struct kofn_gate gate = {0};
+
+    *word = kofn_peer_load64(&worker->endpoint->block->gate);
+    for (int tries = 0; *word && !kofn_gate_unpack(*word, &gate) && tries < 100; tries++)
+        *word = kofn_peer_load64(&worker->endpoint->block->gate);
+    return gate;
+}
+
+bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate)
+{
+    return gate.round > worker->round || gate.state == KOFN_GATE_END ||
+           gate.state == KOFN_GATE_EVICTED ||
+           (gate.round == worker->round && gate.state == KOFN_GATE_CLOSED);
+}
+
+int kofn__worker_wait(struct kofn_worker *worker, uint64_t seen, uint64_t deadline)
+{
+    uint64_t now = kofn_now_ns();
+    int rc = kofn__worker_listen(worker, now);
+
+    if (rc)
+        return rc;
+    return worker->endpoint->ops->endpoint_wait(worker->endpoint, seen,
+                                                KOFN_MIN(deadline, now + SLICE_NS));
+}
+
+int kofn_worker_open(const struct kofn_worker_attr *attr, struct kofn_worker **worker_p)
+{
+    struct kofn_worker *worker;
+    int rc;
+
+    if (!attr || attr->size < sizeof(*attr) || !attr->address || !attr->parameters)
+        return kofn_error(attr ? attr->log : NULL, KOFN_INVALID,
+                          "worker: size, address and parameters must be set");
+    worker = calloc(1, sizeof(*worker));
+    if (!worker)
+        return kofn_error(attr->log, KOFN_NO_MEMORY, "worker: %zu bytes", sizeof(*worker));
+    worker->log = attr->log;
+    worker->timeout = attr->timeout ? attr->timeout : TIMEOUT_NS;
+    rc = kofn__worker_join(worker, attr);
+    if (rc) {
+        free(worker);
+        return rc;
+    }
+    *worker_p = worker;
+    return 0;
+}
+
+void kofn_worker_close(struct kofn_worker *worker)
+{
+    struct kofn_wire bye = {.type = KOFN_WIRE_BYE};
+
+    if (!worker)
+        return;
+    bye.bye.finished = worker->total;
+    kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
+    worker->endpoint->ops->endpoint_close(worker->endpoint);
+    close(worker->control);
+    free(worker->base);
+    free(worker);
+}
+
+const struct kofn_job *kofn_worker_job(const struct kofn_worker *worker)
+{
+    return &worker->job;
+}
+
+static int beat(struct kofn_worker *worker)
+{
+    struct kofn_beat now = {worker->round, worker->updates};
+
+    return worker->endpoint->ops->endpoint_beat(worker->endpoint, kofn_beat_pack(now));
+}
+
+/* Has this closed round work of ours that the server waits for? */
+static bool owed(const struct kofn_worker *worker, struct kofn_gate gate)
+{
+    uint32_t least = worker->partial ? 1 : worker->job.local_steps;
+
+    return !worker->eager && gate.round == worker->round && gate.state == KOFN_GATE_CLOSED &&
+           worker->updates >= least && !worker->published;
+}
+
+/* Waits until the gate opens a round behind ours. */
+static int wait_open(struct kofn_worker *worker, const float *model)
+{
+    uint64_t word;
+    int rc = 0;
+
+    for (;;) {
+        struct kofn_gate gate = kofn__worker_gate(worker, &word);
+
+        if (gate.state == KOFN_GATE_END)
+            return KOFN_JOB_OVER;
+        if (gate.state == KOFN_GATE_EVICTED)
+            return kofn_error(
+                worker->log, KOFN_EPOCH,
+                "rank %u: evicted by the server, in round %u; rejoin with a new handle",
+                worker->endpoint->rank, gate.round);
+        if (gate.state == KOFN_GATE_OPEN && gate.round > worker->round)
+            return 0;
+        if (owed(worker, gate) && kofn__publish_credit(worker, gate))
+            rc = kofn__publish_all(worker, model, kofn_now_ns());
+        if (!rc)
+            rc = kofn__worker_wait(worker, word, KOFN_FOREVER);
+        if (rc)
+            return rc;
+    }
+}
+
+static int fetch(struct kofn_worker *worker, float *model, struct kofn_stamp *stamp)
+{
+    uint64_t deadline = kofn_deadline(kofn_now_ns(), worker->timeout);
+    int rc;
+
+    do {
+        rc = worker->endpoint->ops->endpoint_fetch(worker->endpoint, model, worker->base, stamp);
+        if (rc != KOFN_AGAIN)
+            return rc;
+        rc = kofn__worker_listen(worker, kofn_now_ns());
+    } while (!rc && kofn_now_ns() < deadline);
+    if (rc)
+        return rc;
+    return kofn_error(worker->log, KOFN_TIMEOUT, "rank %u: no whole model for %.1f s",
+                      worker->endpoint->rank, (double)worker->timeout / 1e9);
+}
+
+int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
+{
+    struct kofn_stamp stamp;
+    int rc;
+
+    rc = wait_open(worker, model);
+    if (rc)
+        return rc;
+    rc = kofn__publish_late(worker, model);
+    if (rc)
+        return rc;
+    rc = fetch(worker, model, &stamp);
+    if (rc)
+        return rc;
+    worker->round = stamp.round;
+    worker->version = (uint32_t)stamp.sequence;
+    worker->updates = worker->published = 0;
+    worker->compute_ns = 0;
+    worker->loss_sum = 0;
+    worker->starved_ns = 0;
+    worker->mark_ns = kofn_now_ns();
+    if (round)
+        *round = worker->round;
+    return beat(worker);
+}
+
+float *kofn_worker_gradient(struct kofn_worker *worker)
+{
+    uint64_t word;
+
+    if (!worker->gradient || !worker->round)
+        return NULL;
+    while (!kofn__publish_credit(worker, kofn__worker_gate(worker, &word))) {
+        int rc = kofn__worker_wait(worker, word, KOFN_FOREVER);
+
+        if (rc && rc != KOFN_INTERRUPTED)
+            return NULL;
+    }
+    return worker->endpoint->ops->endpoint_buffer(worker->endpoint, worker->sequence + 1);
+}
+
+/* Publishes in eager mode, if there is a credit; else the next publication carries this update as
+ * well. */
+static int publish_eagerly(struct kofn_worker *worker, const float *model, struct kofn_gate gate,
+                           uint64_t now)
+{
+    if (kofn__publish_credit(worker, gate))
+        return kofn__publish_all(worker, model, now);
+    if (!worker->starved_ns)
+        worker->starved_ns = now;
+    return KOFN_NO_CREDIT;
+}
+
+/* Those who wait for the next model anyway wait for their credit, too: nobody else will carry this
+ * update. */
+static int publish_last(struct kofn_worker *worker, const float *model, uint64_t now)
+{
+    uint64_t word;
+
+    for (;;) {
+        struct kofn_gate gate = kofn__worker_gate(worker, &word);
+        int rc;
+
+        if (!worker->gradient && kofn__worker_over(worker, gate))
+            return 0; /* kofn_worker_take() sends what is late */
+        rc = publish_eagerly(worker, model, gate, now);
+        if (rc != KOFN_NO_CREDIT)
+            return rc;
+        rc = kofn__worker_wait(worker, word, KOFN_FOREVER);
+        if (rc)
+            return rc;
+    }
+}
+
+int kofn_worker_report(struct kofn_worker *worker, const float *model,
+                       const struct kofn_update *update)
+{
+    uint64_t now = kofn_now_ns(), word;
+    struct kofn_gate gate = kofn__worker_gate(worker, &word);
+    bool last, over;
+    int rc = kofn__worker_listen(worker, now);
+
+    if (rc)
+        return rc;
+    if (!worker->round || (!worker->gradient && !model))
+        return kofn_error(worker->log, KOFN_INVALID, "rank %u: a report without a model",
+                          worker->endpoint->rank);
+    worker->updates++;
+    worker->total++;
+    worker->compute_ns += update && update->compute_ns ? update->compute_ns : now - worker->mark_ns;
+    worker->loss_sum += update ? (double)update->loss : 0;
+    last = worker->waits && worker->updates >= worker->job.local_steps;
+    over = kofn__worker_over(worker, gate);
+    if (last && worker->eager)
+        rc = publish_last(worker, model, now);
+    else if (worker->eager && worker->partial && !over)
+        rc = publish_eagerly(worker, model, gate, now);
+    else
+        rc = beat(worker);
+    if (rc == KOFN_NO_CREDIT)
+        rc = beat(worker);
+    if (rc)
+        return rc;
+    worker->mark_ns = kofn_now_ns();
+    return last || over ? KOFN_ROUND_OVER : 0;
+}
+
+int kofn_worker_check(const struct kofn_worker *worker)
+{
+    uint64_t word;
+
+    return kofn__worker_over(worker, kofn__worker_gate(worker, &word)) ? KOFN_ROUND_OVER : 0;
+}
+
+int kofn_worker_pause(struct kofn_worker *worker, uint64_t duration)
+{
+    uint64_t end = kofn_deadline(kofn_now_ns(), duration), word;
+
+    for (;;) {
+        struct kofn_gate gate = kofn__worker_gate(worker, &word);
+        int rc;
+
+        if (kofn__worker_over(worker, gate))
+            return KOFN_ROUND_OVER;
+        if (kofn_now_ns() >= end)
+            return 0;
+        rc = kofn__worker_wait(worker, word, end);
+        if (rc)
+            return rc;
+    }
+}
+
+int kofn_worker_receipt(struct kofn_worker *worker, struct kofn_receipt *receipt)
+{
+    struct kofn_receipt_line line;
+    uint64_t oldest = worker->sequence > KOFN_RECEIPTS ? worker->sequence - KOFN_RECEIPTS : 0;
+
+    for (uint64_t s = KOFN_MAX(worker->receipt_after, oldest) + 1; s <= worker->sequence; s++) {
+        if (kofn_block_get_receipt(worker->endpoint->block, s, &line))
+            continue; /* superseded, or not settled yet */
+        worker->receipt_after = s;
+        *receipt = (struct kofn_receipt){.outcome = line.outcome,
+                                         .made_in = line.made_in,
+                                         .merged_in = line.merged_in,
+                                         .updates = line.updates,
+                                         .staleness = line.staleness,
+                                         .weight = line.weight,
+                                         .sequence = s};
+        return 0;
+    }
+    return KOFN_AGAIN;
+}

@@ -1,0 +1,73 @@
+/* worker.h: the inside of a worker handle, shared by join.c (how it becomes a member), publish.c
+ * (what it sends) and worker.c (the public functions).
+ */
+#ifndef KOFN_CORE_WORKER_H
+#define KOFN_CORE_WORKER_H
+
+#include <kofn/kofn.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "core/channel.h"
+#include "math/reduce.h"
+#include "transports/transport.h"
+
+struct kofn_worker {
+    /* Read and written at every local update. */
+    struct kofn_endpoint *endpoint;
+    uint32_t round, version; /* being computed on; 0 = none taken yet */
+    uint32_t updates;        /* finished in that round */
+    uint32_t total;          /* finished since it joined */
+    uint64_t mark_ns;        /* when the local update in progress began */
+    uint64_t compute_ns;     /* of this round's finished updates */
+    double loss_sum;         /* of the same */
+
+    /* Publications. */
+    uint64_t sequence;  /* of the newest; 0 = none */
+    uint32_t published; /* local updates of this round it carried */
+    uint64_t
+        starved_ns; /* since when a publication has had to wait for its credit; 0 = it does not */
+    uint64_t receipt_after; /* receipts up to this publication have been read */
+
+    /* Fixed since the worker joined. */
+    bool eager, partial, waits, gradient;
+    struct kofn_job job;
+    float *base; /* DELTA: the model taken */
+    const struct kofn_reduce_ops *reduce;
+    bool stream; /* an update is larger than the caches */
+    uint64_t timeout;
+    const struct kofn_log *log;
+
+    /* The control channel, looked at now and then. */
+    int control;
+    uint32_t server_pid;
+    uint64_t heard_ns, looked_ns;
+    bool server_gone;
+};
+
+/* join.c: fills @worker from the server's welcome; on failure nothing is left open. */
+int kofn__worker_join(struct kofn_worker *worker, const struct kofn_worker_attr *attr);
+
+/* join.c: reads the control channel if it is time to. Returns 0, KOFN_GONE or KOFN_TIMEOUT (logged
+ * once). */
+int kofn__worker_listen(struct kofn_worker *worker, uint64_t now);
+
+/* The gate as it stands; a torn word is read again. */
+struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *word);
+
+/* True if the gate says that the round in progress is over. */
+bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate);
+
+/* publish.c: may the next publication be written? */
+bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gate);
+
+/* publish.c: sends all finished work of the round, model - base (or the gradient in the buffer). */
+int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t finished_ns);
+
+/* publish.c: after the round has closed: sends what it did not merge. @model as last reported. */
+int kofn__publish_late(struct kofn_worker *worker, const float *model);
+
+/* worker.c: waits for one change of the gate @seen, but only as long as the server lives. */
+int kofn__worker_wait(struct kofn_worker *worker, uint64_t seen, uint64_t deadline);
+
+#endif
