@@ -1,0 +1,38 @@
+/* Kernels for any machine: vectors of 16 bytes, which the compiler turns into SSE2, NEON or plain
+ * code. */
+#ifdef __x86_64__
+#include <emmintrin.h>
+#endif
+
+#define LANES 4
+#define TARGET
+#ifdef __SSE2__
+#define STREAM(at, value) _mm_stream_ps(at, (__m128)(value))
+#define FENCE() _mm_sfence()
+#else
+#define STREAM(at, value) (*(vector_at *)(at) = (value))
+#define FENCE() ((void)0)
+#endif
+#define WIDEN_F16(at) widen_f16(at)
+#define NARROW_F16(at, value) narrow_f16(at, value)
+
+#include "math/half.h"
+
+typedef float lanes __attribute__((vector_size(16)));
+
+static inline lanes widen_f16(const uint16_t *at)
+{
+    return (lanes){kofn_f16_widen(at[0]), kofn_f16_widen(at[1]), kofn_f16_widen(at[2]),
+                   kofn_f16_widen(at[3])};
+}
+
+static inline void narrow_f16(uint16_t *at, lanes value)
+{
+    for (int i = 0; i < LANES; i++)
+        at[i] = kofn_f16_narrow(value[i]);
+}
+
+#include "math/reduce_kernels.h"
+#include "math/reduce_tables.h"
+
+const struct kofn_reduce_ops kofn__reduce_portable = KERNEL_TABLE("portable");
