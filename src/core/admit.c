@@ -180,30 +180,58 @@ static int send_welcome(struct kofn_server *server, struct kofn_guest *guest, ui
     return kofn_channel_send(guest->control, &welcome, &fds);
 }
 
+int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, const char *host,
+                     struct kofn_offer *offer)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+    int rc;
+
+    if (!reclaim(server, rank))
+        return KOFN_AGAIN;
+    rc = server->hub->ops->hub_admit(server->hub, rank, peer->epoch + 1, offer);
+    if (rc)
+        return rc;
+    peer->epoch++;
+    peer->admitted = true;
+    peer->evicted = peer->left = false;
+    peer->sequence = peer->released = peer->pushed = 0;
+    peer->pid = pid;
+    peer->refusals = 0;
+    server->beats_seen[rank] = 0;
+    snprintf(peer->host, sizeof(peer->host), "%s", host);
+    return 0;
+}
+
+int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct kofn_offer *offer,
+                       uint64_t now)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+    int rc = server->hub->ops->hub_connect(server->hub, rank, offer);
+
+    if (rc)
+        return rc;
+    kofn_round_join(&server->round, rank, peer->epoch, now);
+    peer->announced = KOFN_MEMBER_JOINING;
+    kofn__serve_gate(server, rank);
+    return 0;
+}
+
 /* A guest that has said who it is gets its slot, as soon as the rank's former one is free. */
 static void welcome(struct kofn_server *server, struct kofn_guest *guest)
 {
     uint32_t rank = guest->hello.hello.rank;
-    struct kofn_peer *peer = &server->peers[rank];
     struct kofn_offer offer = {0};
     struct kofn_fds fds = {0};
-    int rc;
+    int rc = kofn__admit_seat(server, rank, guest->pid, guest->hello.hello.host, &offer);
 
-    if (!reclaim(server, rank))
+    if (rc == KOFN_AGAIN)
         return;
-    rc = server->hub->ops->hub_admit(server->hub, rank, peer->epoch + 1, &offer);
     if (rc) {
         refuse(server, guest, rc, "no slot for rank %u: %s", rank, kofn_status_text(rc));
         return;
     }
-    peer->epoch++;
-    peer->admitted = guest->welcomed = true;
-    peer->evicted = peer->left = false;
-    peer->sequence = peer->released = peer->pushed = 0;
-    peer->pid = guest->pid;
-    peer->refusals = 0;
-    snprintf(peer->host, sizeof(peer->host), "%s", guest->hello.hello.host);
-    rc = send_welcome(server, guest, peer->epoch, &offer);
+    guest->welcomed = true;
+    rc = send_welcome(server, guest, server->peers[rank].epoch, &offer);
     fds.count = offer.fd_count;
     memcpy(fds.fds, offer.fds, sizeof(int) * offer.fd_count);
     kofn_fds_close(&fds);
@@ -257,7 +285,7 @@ static void ready(struct kofn_server *server, struct kofn_guest *guest,
     memcpy(offer.bytes, message->offer.bytes, message->offer.length);
     memcpy(offer.fds, fds->fds, sizeof(int) * fds->count);
     fds->count = 0; /* the hub owns them now */
-    if (server->hub->ops->hub_connect(server->hub, rank, &offer)) {
+    if (kofn__admit_member(server, rank, &offer, now)) {
         refuse(server, guest, KOFN_PROTOCOL, "rank %u: its end of the transport cannot be used",
                rank);
         return;
@@ -266,9 +294,6 @@ static void ready(struct kofn_server *server, struct kofn_guest *guest,
     guest->control = -1;
     peer->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)guest->pid, 0);
     watch(server, peer->control, WATCH_PEER, rank, EPOLL_CTL_MOD);
-    kofn_round_join(&server->round, rank, peer->epoch, now);
-    peer->announced = KOFN_MEMBER_JOINING;
-    kofn__serve_gate(server, rank);
     kofn_channel_send(peer->control, &go, NULL);
     kofn_log(server->log, KOFN_LOG_INFO, "rank %u (%s, pid %u) has joined", rank, peer->host,
              peer->pid);

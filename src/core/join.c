@@ -40,16 +40,10 @@ static int expect(struct kofn_worker *worker, uint32_t rank, enum kofn_wire_type
                       rank);
 }
 
-static int adopt_job(struct kofn_worker *worker, const struct kofn_worker_attr *attr,
-                     const struct kofn_wire *welcome)
+int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welcome)
 {
     const struct kofn_job *job = &welcome->welcome.job;
 
-    if (job->parameters != attr->parameters || job->workers > KOFN_WORKERS_MAX ||
-        attr->rank >= job->workers || !job->local_steps ||
-        welcome->welcome.worker_may > KOFN_WORKER_CONTINUES)
-        return kofn_error(worker->log, KOFN_PROTOCOL,
-                          "rank %u: the server's job contradicts itself", attr->rank);
     worker->job = *job;
     worker->eager = job->publish == KOFN_PUBLISH_EAGER;
     worker->gradient = job->payload == KOFN_PAYLOAD_GRADIENT;
@@ -63,9 +57,22 @@ static int adopt_job(struct kofn_worker *worker, const struct kofn_worker_attr *
     worker->base = aligned_alloc(KOFN_CACHE_LINE,
                                  kofn_round_up(job->parameters * sizeof(float), KOFN_CACHE_LINE));
     if (!worker->base)
-        return kofn_error(worker->log, KOFN_NO_MEMORY, "rank %u: %zu bytes for a model", attr->rank,
+        return kofn_error(worker->log, KOFN_NO_MEMORY, "worker: %zu bytes for a model",
                           (size_t)job->parameters * sizeof(float));
     return 0;
+}
+
+static int check_job(const struct kofn_worker *worker, const struct kofn_worker_attr *attr,
+                     const struct kofn_wire *welcome)
+{
+    const struct kofn_job *job = &welcome->welcome.job;
+
+    if (job->parameters == attr->parameters && job->workers <= KOFN_WORKERS_MAX &&
+        attr->rank < job->workers && job->local_steps &&
+        welcome->welcome.worker_may <= KOFN_WORKER_CONTINUES)
+        return 0;
+    return kofn_error(worker->log, KOFN_PROTOCOL, "rank %u: the server's job contradicts itself",
+                      attr->rank);
 }
 
 /* Opens the worker's end of the transport from the server's offer, and answers with its own. */
@@ -123,7 +130,8 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
     rc = expect(worker, attr->rank, KOFN_WIRE_WELCOME, deadline, &message, &fds);
     if (rc)
         return rc;
-    rc = adopt_job(worker, attr, &message);
+    rc = check_job(worker, attr, &message);
+    rc = rc ? rc : kofn__worker_adopt(worker, &message);
     if (rc) {
         kofn_fds_close(&fds);
         return rc;
@@ -164,6 +172,8 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
 
     if (worker->server_gone)
         return KOFN_GONE;
+    if (worker->control < 0)
+        return 0;
     if (now - worker->looked_ns < LOOK_NS)
         return 0;
     worker->looked_ns = now;

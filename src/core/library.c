@@ -16,7 +16,7 @@ uint64_t kofn_spin_budget(uint32_t threads)
     struct kofn_topology *topology;
     uint64_t spin = 0;
 
-    if (kofn_topology_open(&topology, &quiet))
+    if (kofn_topology_open(&quiet, &topology))
         return 0;
     kofn_cpu_quota_read("", &quiet, &request.quota);
     if (!kofn_place_choose(topology, &request, &quiet, &map))

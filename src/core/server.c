@@ -61,11 +61,13 @@ static int check(const struct kofn_server_attr *attr)
     return check_algorithm(attr, kofn_algorithm_find(attr->algorithm));
 }
 
-static int open_hub(struct kofn_server *server)
+static int open_hub(struct kofn_server *server, const struct kofn_transport_ops *transport,
+                    void *context)
 {
     struct kofn_hub_attr hub = {.workers = server->attr.workers,
                                 .numa_node = -1,
                                 .spin = server->attr.spin,
+                                .context = context,
                                 .log = server->log};
     uint64_t bytes = server->attr.parameters * sizeof(float);
 
@@ -74,7 +76,7 @@ static int open_hub(struct kofn_server *server)
         kofn_geometry_init(&hub.model, bytes, KOFN_DEPTH))
         return kofn_error(server->log, KOFN_INVALID, "a model of %llu parameters",
                           (unsigned long long)server->attr.parameters);
-    return kofn_transport_find("shm")->hub_open(&hub, &server->hub);
+    return transport->hub_open(&hub, &server->hub);
 }
 
 static int open_round(struct kofn_server *server)
@@ -139,11 +141,12 @@ static int allocate_arrays(struct kofn_server *server)
     return 0;
 }
 
-static int open_parts(struct kofn_server *server)
+static int open_parts(struct kofn_server *server, const struct kofn_transport_ops *transport,
+                      void *context)
 {
     int rc;
 
-    rc = open_hub(server);
+    rc = open_hub(server, transport, context);
     if (rc)
         return rc;
     rc = open_round(server);
@@ -171,7 +174,9 @@ close_hub:
     return rc;
 }
 
-int kofn_server_open(const struct kofn_server_attr *attr, struct kofn_server **server_p)
+int kofn__server_open(const struct kofn_server_attr *attr,
+                      const struct kofn_transport_ops *transport, void *context,
+                      struct kofn_server **server_p)
 {
     struct kofn_server *server;
     int rc;
@@ -187,13 +192,18 @@ int kofn_server_open(const struct kofn_server_attr *attr, struct kofn_server **s
     fill_defaults(&server->attr);
     rc = check(&server->attr);
     if (!rc)
-        rc = open_parts(server);
+        rc = open_parts(server, transport, context);
     if (rc) {
         free(server);
         return rc;
     }
     *server_p = server;
     return 0;
+}
+
+int kofn_server_open(const struct kofn_server_attr *attr, struct kofn_server **server_p)
+{
+    return kofn__server_open(attr, kofn_transport_find("shm"), NULL, server_p);
 }
 
 const char *kofn_server_address(const struct kofn_server *server)

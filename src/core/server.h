@@ -19,8 +19,9 @@
 
 #define KOFN_TICK_NS (5 * KOFN_NS_PER_MS)
 #define KOFN_ARRIVALS 256 /* taken in one go */
-#define KOFN_GUESTS 64 /* connections that are not members yet: more wait in the listener's queue  \
-                        */
+#define KOFN_GUESTS                                                                                \
+    64 /* connections that are not members yet: more wait in the listener's queue                  \
+        */
 
 /* A member's connection. */
 struct kofn_peer {
@@ -82,6 +83,15 @@ struct kofn_server {
     const struct kofn_log *log;
 };
 
+/* ---- server.c ---- */
+
+/* kofn_server_open() over a transport of the caller's choice, with a context for it: for tests,
+ * which then admit their workers themselves.
+ */
+int kofn__server_open(const struct kofn_server_attr *attr,
+                      const struct kofn_transport_ops *transport, void *context,
+                      struct kofn_server **server_p);
+
 /* ---- admit.c ---- */
 
 int kofn__admit_open(struct kofn_server *server);
@@ -90,6 +100,15 @@ void kofn__admit_close(struct kofn_server *server);
 /* Looks at listener, guests, members' control channels and processes; waits for the first until
  * @deadline. */
 int kofn__admit_look(struct kofn_server *server, uint64_t now, uint64_t deadline);
+
+/* Gives @rank a slot: the offer is for its worker. KOFN_AGAIN while its former slot may still be
+ * written. */
+int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, const char *host,
+                     struct kofn_offer *offer);
+
+/* The worker of that slot has answered with @offer: it is a member from here on. */
+int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct kofn_offer *offer,
+                       uint64_t now);
 
 /* Takes a member out, for @why; what it holds can still be merged. */
 void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why);

@@ -6,8 +6,9 @@
 #include "base/barrier.h"
 
 #define TIMEOUT_NS (30 * KOFN_NS_PER_S)
-#define SLICE_NS (100 * KOFN_NS_PER_MS) /* a sleep between two looks at whether the server lives   \
-                                         */
+#define SLICE_NS                                                                                   \
+    (100 * KOFN_NS_PER_MS) /* a sleep between two looks at whether the server lives                \
+                            */
 
 struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *word)
 {

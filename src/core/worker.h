@@ -39,7 +39,7 @@ struct kofn_worker {
     const struct kofn_log *log;
 
     /* The control channel, looked at now and then. */
-    int control;
+    int control; /* -1: none, in tests that join their ends themselves */
     uint32_t server_pid;
     uint64_t heard_ns, looked_ns;
     bool server_gone;
@@ -47,6 +47,9 @@ struct kofn_worker {
 
 /* join.c: fills @worker from the server's welcome; on failure nothing is left open. */
 int kofn__worker_join(struct kofn_worker *worker, const struct kofn_worker_attr *attr);
+
+/* join.c: takes over the job that @welcome describes; allocates what it needs. */
+int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welcome);
 
 /* join.c: reads the control channel if it is time to. Returns 0, KOFN_GONE or KOFN_TIMEOUT (logged
  * once). */
