@@ -51,10 +51,13 @@ bool kofn_cpus_equal(const struct kofn_cpus *a, const struct kofn_cpus *b)
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-void kofn_cpus_and(struct kofn_cpus *set, const struct kofn_cpus *other)
+struct kofn_cpus kofn_cpus_both(const struct kofn_cpus *a, const struct kofn_cpus *b)
 {
-    for (size_t i = 0; i < KOFN_ARRAY_SIZE(set->word); i++)
-        set->word[i] &= other->word[i];
+    struct kofn_cpus both = *a;
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(both.word); i++)
+        both.word[i] &= b->word[i];
+    return both;
 }
 
 void kofn_cpus_minus(struct kofn_cpus *set, const struct kofn_cpus *other)

@@ -10,8 +10,9 @@
 #include "base/log.h"
 
 #define KOFN_CPUS_MAX 8192 /* CPU numbers below it: as many as a Linux kernel can be built for */
-#define KOFN_CPUS_TEXT_BYTES 256 /* room for the list of a set in a message; longer ones are cut   \
-                                  */
+#define KOFN_CPUS_TEXT_BYTES                                                                       \
+    256 /* room for the list of a set in a message; longer ones are cut                            \
+         */
 
 struct kofn_cpus {
     uint64_t word[KOFN_CPUS_MAX / 64];
@@ -29,8 +30,10 @@ int kofn_cpus_next(const struct kofn_cpus *set, int cpu);
 unsigned kofn_cpus_count(const struct kofn_cpus *set);
 bool kofn_cpus_equal(const struct kofn_cpus *a, const struct kofn_cpus *b);
 
-/* @set becomes what is in both, or what it has and @other has not. */
-void kofn_cpus_and(struct kofn_cpus *set, const struct kofn_cpus *other);
+/* What @a and @b have in common. */
+struct kofn_cpus kofn_cpus_both(const struct kofn_cpus *a, const struct kofn_cpus *b);
+
+/* Takes the members of @other out of @set. */
 void kofn_cpus_minus(struct kofn_cpus *set, const struct kofn_cpus *other);
 
 /* Picks @count members of @set at even distances, in ascending order; @count is at most the size of

@@ -2,42 +2,18 @@
 
 #include <stdlib.h>
 
-/* A memory node with CPUs that may be used. */
-struct home {
-    int node;              /* -1: the CPUs whose node is not known */
-    struct kofn_cpus cpus; /* those that may be used */
-    unsigned cores;        /* of them */
-    unsigned workers;      /* placed here */
-    unsigned free;         /* CPUs that are left for workers */
-};
-
-/* A choice in the making. */
-struct plan {
-    const struct kofn_topology *topology;
-    const char *nic;
-    const struct kofn_log *log;
-    struct kofn_place_map *map;
-    unsigned compute; /* compute threads of all workers */
-    unsigned all;     /* with the server's */
-    struct home *homes;
-    unsigned home_count;
-    struct home *poll_home; /* NULL without a server */
-};
-
-/* One CPU of each core that has any in @set. */
-static struct kofn_cpus one_per_core(const struct kofn_topology *topology,
-                                     const struct kofn_cpus *set)
+struct kofn_cpus kofn__place_one_per_core(const struct kofn_topology *topology,
+                                          const struct kofn_cpus *set)
 {
     struct kofn_cpus first = {{0}}, seen = {{0}};
 
     for (int cpu = kofn_cpus_next(set, -1); cpu >= 0; cpu = kofn_cpus_next(set, cpu)) {
         int core = kofn_topology_core(topology, cpu);
 
-        /* there are no more cores than CPUs, so a set of CPUs can hold core numbers */
-        if (core >= KOFN_CPUS_MAX || kofn_cpus_has(&seen, core))
+        if (kofn_cpus_has(&seen, core))
             continue;
         if (core >= 0)
-            kofn_cpus_add(&seen, core);
+            kofn_cpus_add(&seen, core); /* core numbers are in the range of CPU numbers */
         kofn_cpus_add(&first, cpu);
     }
     return first;
@@ -45,23 +21,15 @@ static struct kofn_cpus one_per_core(const struct kofn_topology *topology,
 
 static unsigned count_cores(const struct kofn_topology *topology, const struct kofn_cpus *set)
 {
-    struct kofn_cpus first = one_per_core(topology, set);
+    struct kofn_cpus first = kofn__place_one_per_core(topology, set);
 
     return kofn_cpus_count(&first);
 }
 
-static struct kofn_cpus intersection(const struct kofn_cpus *a, const struct kofn_cpus *b)
-{
-    struct kofn_cpus both = *a;
-
-    kofn_cpus_and(&both, b);
-    return both;
-}
-
 /* The home of @node, made if there is none yet; NULL without memory. */
-static struct home *find_home(struct plan *plan, int node)
+static struct kofn__home *find_home(struct kofn__plan *plan, int node)
 {
-    struct home *homes;
+    struct kofn__home *homes;
 
     for (unsigned i = 0; i < plan->home_count; i++)
         if (plan->homes[i].node == node)
@@ -70,17 +38,17 @@ static struct home *find_home(struct plan *plan, int node)
     if (!homes)
         return NULL;
     plan->homes = homes;
-    homes[plan->home_count] = (struct home){.node = node};
+    homes[plan->home_count] = (struct kofn__home){.node = node};
     return &homes[plan->home_count++];
 }
 
-static int list_homes(struct plan *plan)
+static int list_homes(struct kofn__plan *plan)
 {
     struct kofn_place_map *map = plan->map;
 
     for (int cpu = kofn_cpus_next(&map->cpus, -1); cpu >= 0;
          cpu = kofn_cpus_next(&map->cpus, cpu)) {
-        struct home *home = find_home(plan, kofn_topology_node(plan->topology, cpu));
+        struct kofn__home *home = find_home(plan, kofn_topology_node(plan->topology, cpu));
 
         if (!home)
             return kofn_error(plan->log, KOFN_NO_MEMORY, "place: no memory for a map");
@@ -95,11 +63,11 @@ static int list_homes(struct plan *plan)
 /* The CPUs near the server's network device that may be used; all that may be used where there is
  * no such wish or it cannot be granted.
  */
-static struct kofn_cpus near_nic(const struct plan *plan)
+static struct kofn_cpus near_nic(const struct kofn__plan *plan)
 {
     const struct kofn_cpus *cpus = &plan->map->cpus;
     const char *nic = plan->nic;
-    struct kofn_cpus near;
+    struct kofn_cpus near, usable;
     char text[KOFN_CPUS_TEXT_BYTES];
     int rc;
 
@@ -118,22 +86,21 @@ static struct kofn_cpus near_nic(const struct plan *plan)
                  nic, kofn_topology_nics(plan->topology, text, sizeof(text)));
         return *cpus;
     }
-    kofn_cpus_format(&near, text, sizeof(text));
-    kofn_cpus_and(&near, cpus);
-    if (kofn_cpus_count(&near) > 0)
-        return near;
+    usable = kofn_cpus_both(&near, cpus);
+    if (kofn_cpus_count(&usable) > 0)
+        return usable;
     kofn_log(plan->log, KOFN_LOG_WARN,
              "place: %.64s is near CPUs %s, which may not be used; the server is far from it", nic,
-             text);
+             kofn_cpus_format(&near, text, sizeof(text)));
     return *cpus;
 }
 
 /* How many workers fit on single nodes if the server takes a core of @server's. */
-static unsigned whole_workers(const struct plan *plan, const struct home *server)
+static unsigned whole_workers(const struct kofn__plan *plan, const struct kofn__home *server)
 {
     unsigned whole = 0;
 
-    for (const struct home *home = plan->homes; home < plan->homes + plan->home_count; home++)
+    for (const struct kofn__home *home = plan->homes; home < plan->homes + plan->home_count; home++)
         whole += (home->cores - (home == server)) / plan->map->threads;
     return whole;
 }
@@ -141,13 +108,14 @@ static unsigned whole_workers(const struct plan *plan, const struct home *server
 /* The node the server disturbs least among those with CPUs in @near: the one that leaves room for
  * most workers, then the one with most cores.
  */
-static struct home *choose_poll_home(const struct plan *plan, const struct kofn_cpus *near)
+static struct kofn__home *choose_poll_home(const struct kofn__plan *plan,
+                                           const struct kofn_cpus *near)
 {
-    struct home *best = NULL;
+    struct kofn__home *best = NULL;
     unsigned best_whole = 0;
 
-    for (struct home *home = plan->homes; home < plan->homes + plan->home_count; home++) {
-        struct kofn_cpus both = intersection(&home->cpus, near);
+    for (struct kofn__home *home = plan->homes; home < plan->homes + plan->home_count; home++) {
+        struct kofn_cpus both = kofn_cpus_both(&home->cpus, near);
         unsigned whole = whole_workers(plan, home);
 
         if (kofn_cpus_count(&both) == 0)
@@ -160,14 +128,14 @@ static struct home *choose_poll_home(const struct plan *plan, const struct kofn_
     return best; /* @near is not empty, and every CPU has a home */
 }
 
-static struct kofn_place place_of(const struct kofn_topology *topology, int cpu)
+struct kofn_place kofn__place_of(const struct kofn_topology *topology, int cpu)
 {
     return (struct kofn_place){cpu, kofn_topology_core(topology, cpu),
                                kofn_topology_node(topology, cpu)};
 }
 
 /* The server's place: the first CPU of the first core in @near and in its home. */
-static void place_poll(struct plan *plan)
+static void place_poll(struct kofn__plan *plan)
 {
     struct kofn_place_map *map = plan->map;
     struct kofn_cpus near = near_nic(plan);
@@ -180,10 +148,10 @@ static void place_poll(struct plan *plan)
         map->poll_cpus = plan->poll_home->cpus;
         return;
     }
-    candidates = intersection(&plan->poll_home->cpus, &near);
+    candidates = kofn_cpus_both(&plan->poll_home->cpus, &near);
     for (int cpu = kofn_cpus_next(&candidates, -1); cpu >= 0;
          cpu = kofn_cpus_next(&candidates, cpu)) {
-        struct kofn_place place = place_of(plan->topology, cpu);
+        struct kofn_place place = kofn__place_of(plan->topology, cpu);
 
         if (best.cpu < 0 || place.core < best.core)
             best = place;
@@ -192,116 +160,17 @@ static void place_poll(struct plan *plan)
     kofn_cpus_add(&map->poll_cpus, best.cpu);
 }
 
-/* The CPUs for compute threads: at least as many as there are of these, each to be used once. */
-static struct kofn_cpus compute_pool(const struct plan *plan)
-{
-    const struct kofn_place_map *map = plan->map;
-    struct kofn_cpus pool = map->cpus, first;
-
-    if (map->server) {
-        bool whole_core = plan->all <= map->core_count && map->poll.core >= 0;
-
-        for (int cpu = kofn_cpus_next(&map->cpus, -1); cpu >= 0;
-             cpu = kofn_cpus_next(&map->cpus, cpu))
-            if (cpu == map->poll.cpu ||
-                (whole_core && kofn_topology_core(plan->topology, cpu) == map->poll.core))
-                kofn_cpus_remove(&pool, cpu);
-    }
-    /* hwloc weighs by hyper-threads; with one of each core it cannot give two threads to one core
-     */
-    first = one_per_core(plan->topology, &pool);
-    return plan->compute <= kofn_cpus_count(&first) ? first : pool;
-}
-
-/* Would one more worker fill @a less than @b? The server's node comes first among equals: one
- * worker alone should be near its server.
- */
-static bool emptier(const struct plan *plan, const struct home *a, const struct home *b)
-{
-    uint64_t load_a = (uint64_t)(a->workers + 1) * b->cores;
-    uint64_t load_b = (uint64_t)(b->workers + 1) * a->cores;
-
-    return load_a < load_b || (load_a == load_b && a == plan->poll_home);
-}
-
-/* Deals the workers to nodes that have room for all their threads, evenly. Returns false if not all
- * fit. */
-static bool deal_workers(struct plan *plan, const struct kofn_cpus *pool)
-{
-    for (unsigned i = 0; i < plan->home_count; i++) {
-        struct kofn_cpus own = intersection(&plan->homes[i].cpus, pool);
-
-        plan->homes[i].free = kofn_cpus_count(&own);
-    }
-    for (unsigned worker = 0; worker < plan->map->workers; worker++) {
-        struct home *best = NULL;
-
-        for (struct home *home = plan->homes; home < plan->homes + plan->home_count; home++)
-            if (home->free >= plan->map->threads && (!best || emptier(plan, home, best)))
-                best = home;
-        if (!best)
-            return false;
-        best->workers++;
-        best->free -= plan->map->threads;
-    }
-    return true;
-}
-
-/* Picks a CPU of @pool for every compute thread, in order of rank and thread. */
-static int pick_cpus(struct plan *plan, const struct kofn_cpus *pool, int *cpu)
-{
-    if (!deal_workers(plan, pool))
-        return kofn_topology_spread(plan->topology, pool, plan->compute, plan->log, cpu);
-
-    for (const struct home *home = plan->homes; home < plan->homes + plan->home_count; home++) {
-        struct kofn_cpus own = intersection(&home->cpus, pool);
-        unsigned count = home->workers * plan->map->threads;
-        int rc = kofn_topology_spread(plan->topology, &own, count, plan->log, cpu);
-
-        if (rc)
-            return rc;
-        cpu += count;
-    }
-    return 0;
-}
-
-static int place_compute(struct plan *plan)
-{
-    struct kofn_place_map *map = plan->map;
-    struct kofn_cpus pool;
-    int *cpu, rc;
-
-    if (plan->all > map->cpu_count) {
-        int node = plan->home_count == 1 ? plan->homes[0].node : -1;
-
-        for (unsigned i = 0; i < plan->compute; i++)
-            map->compute[i] = (struct kofn_place){-1, -1, node};
-        return 0;
-    }
-    cpu = malloc(plan->compute * sizeof(*cpu));
-    if (!cpu)
-        return kofn_error(plan->log, KOFN_NO_MEMORY, "place: no memory for %u threads",
-                          plan->compute);
-    pool = compute_pool(plan);
-    rc = pick_cpus(plan, &pool, cpu);
-    if (!rc)
-        for (unsigned i = 0; i < plan->compute; i++)
-            map->compute[i] = place_of(plan->topology, cpu[i]);
-    free(cpu);
-    return rc;
-}
-
 int kofn__place_layout(const struct kofn_topology *topology,
                        const struct kofn_place_request *request, const struct kofn_log *log,
                        struct kofn_place_map *map)
 {
     unsigned compute = map->workers * map->threads;
-    struct plan plan = {.topology = topology,
-                        .nic = request->nic,
-                        .log = log,
-                        .map = map,
-                        .compute = compute,
-                        .all = compute + map->server};
+    struct kofn__plan plan = {.topology = topology,
+                              .nic = request->nic,
+                              .log = log,
+                              .map = map,
+                              .compute = compute,
+                              .all = compute + map->server};
     int rc;
 
     map->cpu_count = kofn_cpus_count(&map->cpus);
@@ -312,7 +181,7 @@ int kofn__place_layout(const struct kofn_topology *topology,
     if (map->server)
         place_poll(&plan);
     if (compute > 0)
-        rc = place_compute(&plan);
+        rc = kofn__place_compute(&plan);
 
 free_homes:
     free(plan.homes);

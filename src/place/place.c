@@ -29,10 +29,7 @@ static int choose_cpus(const struct kofn_topology *topology, const struct kofn_c
     const struct kofn_cpus *allowed = kofn_topology_allowed(topology);
     char asked[KOFN_CPUS_TEXT_BYTES / 2], have[KOFN_CPUS_TEXT_BYTES / 2];
 
-    *cpus = *allowed;
-    if (!within)
-        return 0;
-    kofn_cpus_and(cpus, within);
+    *cpus = within ? kofn_cpus_both(allowed, within) : *allowed;
     if (kofn_cpus_count(cpus) > 0)
         return 0;
     return kofn_error(log, KOFN_INVALID, "place: CPUs %s were asked for, and %s may be used",

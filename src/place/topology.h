@@ -43,8 +43,8 @@ void kofn_topology_close(struct kofn_topology *topology);
 const struct kofn_cpus *kofn_topology_allowed(const struct kofn_topology *topology);
 
 /* The number of the core @cpu is on, by position in the machine (hwloc's logical index: neighbours
- * are close to each other), or -1 where cores are not known. A CPU without a core counts as a core
- * of its own.
+ * are close to each other), in [0, KOFN_CPUS_MAX); -1 where it is not known, and then the CPU
+ * counts as a core of its own.
  */
 int kofn_topology_core(const struct kofn_topology *topology, int cpu);
 

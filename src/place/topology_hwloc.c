@@ -72,16 +72,20 @@ static void fill_tables(struct kofn_topology *topology)
         topology->core[cpu] = topology->node[cpu] = -1;
     if (!topology->hwloc)
         return;
-    while ((core = hwloc_get_next_obj_by_type(topology->hwloc, HWLOC_OBJ_CORE, core)))
+    while ((core = hwloc_get_next_obj_by_type(topology->hwloc, HWLOC_OBJ_CORE, core)) &&
+           core->logical_index < KOFN_CPUS_MAX)
         fill(topology->core, core, (int)core->logical_index);
     fill_nodes(topology);
 }
 
-/* A topology that is configured and not loaded: with devices, without what would start up a GPU or
- * a display. */
+/* A topology that is configured and not loaded: with devices, without the components that would
+ * start up a GPU or a display, and without libpciaccess, which reads a file of product names and
+ * leaks them; the kernel's files say where PCI devices are.
+ */
 static int prepare(const struct kofn_log *log, struct kofn_topology **topology_p)
 {
-    static const char *const left_out[] = {"cuda", "gl", "levelzero", "nvml", "opencl", "rsmi"};
+    static const char *const left_out[] = {"cuda",   "gl",  "levelzero", "nvml",
+                                           "opencl", "pci", "rsmi"};
     struct kofn_topology *topology = calloc(1, sizeof(*topology));
 
     if (!topology)
@@ -123,7 +127,7 @@ int kofn_topology_open(const struct kofn_log *log, struct kofn_topology **topolo
     if (!topology->hwloc)
         kofn_log(log, KOFN_LOG_WARN,
                  "place: hwloc cannot read this machine; going on with numbers of CPUs alone");
-    kofn_cpus_and(&topology->allowed, &mask);
+    topology->allowed = kofn_cpus_both(&topology->allowed, &mask);
     if (kofn_cpus_count(&topology->allowed) == 0) {
         if (topology->hwloc)
             kofn_log(log, KOFN_LOG_WARN,
