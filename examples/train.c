@@ -1,4 +1,4 @@
-/* train.c: a training loop on libkofn: a server and four workers fit a line to noisy points.
+/* train.c: a training loop on libkofn: a server and four workers fit a line to points of their own.
  *
  *   cc train.c $(pkg-config --cflags --libs kofn) -o train && ./train
  *
@@ -18,13 +18,11 @@ enum { WORKERS = 4, PARAMETERS = 2, SLOW = 3, ROUNDS = 60 };
  * loss. */
 static float gradient(const float *model, unsigned *seed, float *result)
 {
-    float loss = 0;
+    float loss = result[0] = result[1] = 0;
 
-    result[0] = result[1] = 0;
     for (int i = 0; i < 16; i++) {
         float x = (float)rand_r(seed) / (float)RAND_MAX * 2 - 1;
-        float noise = (float)rand_r(seed) / (float)RAND_MAX * 0.2f - 0.1f;
-        float error = model[0] * x + model[1] - (3 * x + 2 + noise);
+        float error = model[0] * x + model[1] - (3 * x + 2);
 
         result[0] += 2 * error * x / 16;
         result[1] += 2 * error / 16;
@@ -51,8 +49,8 @@ static int work(const char *address, uint32_t rank)
             rc = kofn_worker_pause(worker, rank == SLOW ? 8000000 : 1000000); /* the work, in ns */
             if (rc)
                 break; /* the round is over: this update is dropped, the model untouched by it */
-            for (int i = 0; i < PARAMETERS; i++)
-                model[i] -= 0.1f * slope[i];
+            model[0] -= 0.1f * slope[0];
+            model[1] -= 0.1f * slope[1];
             rc = kofn_worker_report(worker, model, &update);
         } while (rc == 0);
         if (rc < 0)
@@ -86,7 +84,7 @@ int main(void)
 {
     struct kofn_server_attr attr = {.size = sizeof(attr),
                                     .workers = WORKERS,
-                                    .parameters = PARAMETERS,
+                                    .parameters = PARAMETERS, /* and three choices: */
                                     .algorithm = "stsyn",
                                     .wait_for = 3,
                                     .local_steps = 5};
@@ -100,7 +98,7 @@ int main(void)
             _exit(work(kofn_server_address(server), rank) ? EXIT_FAILURE : EXIT_SUCCESS);
     rc = serve(server);
     kofn_server_close(server);
-    while (wait(NULL) > 0) {
-    }
+    while (wait(NULL) > 0)
+        ;
     return rc ? EXIT_FAILURE : EXIT_SUCCESS;
 }

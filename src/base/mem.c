@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -14,6 +16,9 @@
 
 #ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
 #define MFD_NOEXEC_SEAL 0x0008U
+#endif
+#ifndef F_SEAL_FUTURE_WRITE /* Linux 5.1 */
+#define F_SEAL_FUTURE_WRITE 0x0010
 #endif
 #define HUGE_SHIFT 26 /* of the logarithm of the page size in flags of mmap() and memfd_create()   \
                        */
@@ -118,9 +123,9 @@ static void *map_rung(const struct rung *rung, size_t bytes, int fd)
     return address;
 }
 
-/* A sealed memfd of @bytes; -1 and errno on failure. Its pages do not count against the size of
- * /dev/shm. */
-static int make_memfd(const struct rung *rung, const char *name, size_t bytes)
+/* A memfd of @bytes and with @seals; -1 and errno on failure. Its pages do not count against the size
+ * of /dev/shm. */
+static int make_memfd(const struct rung *rung, const char *name, size_t bytes, int seals)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | rung->memfd_flags;
     int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL), error;
@@ -130,7 +135,7 @@ static int make_memfd(const struct rung *rung, const char *name, size_t bytes)
     if (fd < 0)
         return -1;
     if (ftruncate(fd, (off_t)bytes) ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+        fcntl(fd, F_ADD_SEALS, seals)) {
         error = errno;
         close(fd);
         errno = error;
@@ -141,18 +146,26 @@ static int make_memfd(const struct rung *rung, const char *name, size_t bytes)
 
 /* One try: @name is NULL for private memory. Returns false and errno if this rung cannot be had. */
 static bool try_rung(struct kofn_memory *memory, const struct rung *rung, const char *name,
-                     size_t bytes)
+                     size_t bytes, unsigned flags)
 {
     size_t mapped = mapped_bytes(rung, bytes);
+    bool ours = flags & KOFN_MEMORY_OURS;
     void *address;
     int fd = -1, error;
 
     if (name) {
-        fd = make_memfd(rung, name, mapped);
+        fd = make_memfd(rung, name, mapped,
+                        F_SEAL_SHRINK | F_SEAL_GROW | (ours ? 0 : F_SEAL_SEAL));
         if (fd < 0)
             return false;
     }
     address = map_rung(rung, mapped, fd);
+    if (address && name && ours && fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)) {
+        error = errno;
+        munmap(address, mapped);
+        errno = error;
+        address = NULL;
+    }
     if (!address) {
         error = errno;
         if (fd >= 0)
@@ -189,7 +202,7 @@ static int map_new(struct kofn_memory *memory, const char *name, size_t bytes, u
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(ladder); i++) {
         if (!suits(&ladder[i], bytes, flags, name != NULL))
             continue;
-        if (try_rung(memory, &ladder[i], name, bytes)) {
+        if (try_rung(memory, &ladder[i], name, bytes, flags)) {
             if (flags & KOFN_MEMORY_POPULATE)
                 populate(memory);
             return 0;
@@ -267,6 +280,19 @@ int kofn_memory_map_fd(struct kofn_memory *memory, int fd, size_t bytes, uint64_
         .fixed = fixed != NULL,
     };
     return 0;
+}
+
+int kofn_memory_prefer(void *address, size_t bytes, int node)
+{
+    unsigned long mask[16] = {0};
+    size_t bits = sizeof(mask[0]) * 8;
+
+    if (node < 0 || (size_t)node >= KOFN_ARRAY_SIZE(mask) * bits)
+        return KOFN_SYSTEM;
+    mask[(size_t)node / bits] = 1ul << (size_t)node % bits;
+    return syscall(SYS_mbind, address, bytes, MPOL_PREFERRED, mask, sizeof(mask) * 8, 0)
+               ? KOFN_SYSTEM
+               : 0;
 }
 
 int kofn_memory_reserve(struct kofn_memory *memory, size_t bytes, const struct kofn_log *log)

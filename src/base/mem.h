@@ -18,6 +18,8 @@
 enum kofn_memory_flag {
     KOFN_MEMORY_PLAIN = 1 << 0,    /* never huge pages */
     KOFN_MEMORY_POPULATE = 1 << 1, /* touch all pages now, so that no later access faults */
+    KOFN_MEMORY_OURS = 1 << 2, /* shared: this one mapping can be written through, and nothing else
+                                  that is or will be made of the descriptor (Linux 5.1) */
 };
 
 /* A mapping. All zeros = none. */
@@ -52,6 +54,12 @@ int kofn_memory_map_shared(struct kofn_memory *memory, const char *name, size_t 
  */
 int kofn_memory_map_fd(struct kofn_memory *memory, int fd, size_t bytes, uint64_t offset, int prot,
                        void *fixed, const struct kofn_log *log);
+
+/* Asks for the pages of @bytes at @address, which are not touched yet, to be on memory node @node;
+ * for shared memory that holds for all who map it. They may still come from elsewhere if that node
+ * is full. Returns KOFN_SYSTEM, without a message: whoever asks knows what it is worth.
+ */
+int kofn_memory_prefer(void *address, size_t bytes, int node);
 
 /* Reserves @bytes of addresses without memory behind them: any access is SIGSEGV until
  * kofn_memory_map_fd() maps something there. Errors as kofn_memory_map().

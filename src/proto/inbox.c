@@ -9,8 +9,8 @@
 static void expect(struct kofn_inbox *inbox, uint32_t rank, uint64_t sequence)
 {
     const char *slot = inbox->slots + (size_t)rank * inbox->slot_stride;
-    const char *stamp = slot + kofn_buffer_offset(&inbox->geometry, sequence) +
-                        inbox->geometry.stamp_offset;
+    const char *stamp =
+        slot + kofn_buffer_offset(&inbox->geometry, sequence) + inbox->geometry.stamp_offset;
 
     inbox->expected[rank].word =
         (const uint64_t *)(const void *)(stamp + offsetof(struct kofn_stamp, sequence));
@@ -36,9 +36,15 @@ int kofn_inbox_init(struct kofn_inbox *inbox, uint32_t workers,
     return 0;
 }
 
-void kofn_inbox_fini(struct kofn_inbox *inbox) { free(inbox->expected); }
+void kofn_inbox_fini(struct kofn_inbox *inbox)
+{
+    free(inbox->expected);
+}
 
-void kofn_inbox_watch(struct kofn_inbox *inbox, uint32_t rank) { expect(inbox, rank, 1); }
+void kofn_inbox_watch(struct kofn_inbox *inbox, uint32_t rank)
+{
+    expect(inbox, rank, 1);
+}
 
 void kofn_inbox_unwatch(struct kofn_inbox *inbox, uint32_t rank)
 {

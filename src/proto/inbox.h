@@ -1,10 +1,10 @@
 /* inbox.h: which publications of many workers have become complete, found by looking at memory.
  *
  * For transports whose publications show in a slot when their stamp does. The inbox knows of every
- * rank which publication comes next and where the sequence of its stamp will appear, side by side in
- * one dense array: a scan reads 16 bytes of it and one word of the slot a rank, and nothing else. A
- * word that holds anything but the expected sequence (an older one, 0, garbage) counts as nothing
- * yet: a worker that breaks the rules loses its own publications and nobody else's.
+ * rank which publication comes next and where the sequence of its stamp will appear, side by side
+ * in one dense array: a scan reads 16 bytes of it and one word of the slot a rank, and nothing
+ * else. A word that holds anything but the expected sequence (an older one, 0, garbage) counts as
+ * nothing yet: a worker that breaks the rules loses its own publications and nobody else's.
  *
  * Threads: one. The words are written by anybody at any time.
  */

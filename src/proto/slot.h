@@ -81,6 +81,12 @@ struct kofn_geometry {
  */
 int kofn_geometry_init(struct kofn_geometry *geometry, uint64_t payload_bytes, uint32_t depth);
 
+/* True if both describe slots of the same shape. */
+static inline bool kofn_geometry_same(const struct kofn_geometry *a, const struct kofn_geometry *b)
+{
+    return a->payload_bytes == b->payload_bytes && a->depth == b->depth;
+}
+
 /* A publication that is complete in the slot of worker @rank. */
 struct kofn_arrival {
     uint32_t rank;
