@@ -20,8 +20,9 @@
 #ifndef F_SEAL_FUTURE_WRITE /* Linux 5.1 */
 #define F_SEAL_FUTURE_WRITE 0x0010
 #endif
-#define HUGE_SHIFT 26 /* of the logarithm of the page size in flags of mmap() and memfd_create()   \
-                       */
+#define HUGE_SHIFT                                                                                 \
+    26 /* of the logarithm of the page size in flags of mmap() and memfd_create()                  \
+        */
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 
 /* The ladder: tried from the top, the last rung always fits. */
@@ -123,8 +124,8 @@ static void *map_rung(const struct rung *rung, size_t bytes, int fd)
     return address;
 }
 
-/* A memfd of @bytes and with @seals; -1 and errno on failure. Its pages do not count against the size
- * of /dev/shm. */
+/* A memfd of @bytes and with @seals; -1 and errno on failure. Its pages do not count against the
+ * size of /dev/shm. */
 static int make_memfd(const struct rung *rung, const char *name, size_t bytes, int seals)
 {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | rung->memfd_flags;
@@ -134,8 +135,7 @@ static int make_memfd(const struct rung *rung, const char *name, size_t bytes, i
         fd = memfd_create(name, flags);
     if (fd < 0)
         return -1;
-    if (ftruncate(fd, (off_t)bytes) ||
-        fcntl(fd, F_ADD_SEALS, seals)) {
+    if (ftruncate(fd, (off_t)bytes) || fcntl(fd, F_ADD_SEALS, seals)) {
         error = errno;
         close(fd);
         errno = error;
@@ -154,8 +154,7 @@ static bool try_rung(struct kofn_memory *memory, const struct rung *rung, const 
     int fd = -1, error;
 
     if (name) {
-        fd = make_memfd(rung, name, mapped,
-                        F_SEAL_SHRINK | F_SEAL_GROW | (ours ? 0 : F_SEAL_SEAL));
+        fd = make_memfd(rung, name, mapped, F_SEAL_SHRINK | F_SEAL_GROW | (ours ? 0 : F_SEAL_SEAL));
         if (fd < 0)
             return false;
     }
