@@ -2,8 +2,7 @@
  *
  *   cc train.c $(pkg-config --cflags --libs kofn) -o train && ./train
  *
- * Worker 3 is eight times slower: no round waits for it, and what it finishes is merged all the
- * same.
+ * Worker 3 is eight times slower: no round waits for it, and its work is merged all the same.
  */
 #include <kofn/kofn.h>
 
@@ -14,8 +13,7 @@
 
 enum { WORKERS = 4, PARAMETERS = 2, SLOW = 3, ROUNDS = 60 };
 
-/* One mini-batch of y = 3x + 2 + noise: the gradient of the mean squared error at @model, and the
- * loss. */
+/* One mini-batch of y = 3x + 2: the gradient of the mean squared error at @model, and the loss. */
 static float gradient(const float *model, unsigned *seed, float *result)
 {
     float loss = result[0] = result[1] = 0;
@@ -47,8 +45,8 @@ static int work(const char *address, uint32_t rank)
             struct kofn_update update = {.loss = gradient(model, &seed, slope)};
 
             rc = kofn_worker_pause(worker, rank == SLOW ? 8000000 : 1000000); /* the work, in ns */
-            if (rc)
-                break; /* the round is over: this update is dropped, the model untouched by it */
+            if (rc) /* the round is over: this update is dropped, the model untouched by it */
+                break;
             model[0] -= 0.1f * slope[0];
             model[1] -= 0.1f * slope[1];
             rc = kofn_worker_report(worker, model, &update);
@@ -62,17 +60,16 @@ static int work(const char *address, uint32_t rank)
 
 static int serve(struct kofn_server *server)
 {
-    struct kofn_round_report round = {.size = sizeof(round)};
     struct kofn_member_report member = {.size = sizeof(member)};
     float model[PARAMETERS] = {0, 0};
     int rc = kofn_server_start(server, model);
 
     for (int i = 0; i < ROUNDS && !rc; i++)
-        rc = kofn_server_step(server, 10000000000, &round);
+        rc = kofn_server_step(server, 10000000000, NULL);
     if (!rc)
         rc = kofn_server_stop(server, 2000000000);
-    printf("y = %.2f x + %.2f after %u rounds\n", (double)kofn_server_model(server)[0],
-           (double)kofn_server_model(server)[1], round.round);
+    printf("y = %.2f x + %.2f\n", (double)kofn_server_model(server)[0],
+           (double)kofn_server_model(server)[1]);
     for (uint32_t rank = 0; rank < WORKERS && !kofn_server_member(server, rank, &member); rank++)
         printf("rank %u: %llu local updates, %llu merged, %llu late\n", rank,
                (unsigned long long)member.finished, (unsigned long long)member.merged,
@@ -82,16 +79,14 @@ static int serve(struct kofn_server *server)
 
 int main(void)
 {
-    struct kofn_server_attr attr = {.size = sizeof(attr),
-                                    .workers = WORKERS,
-                                    .parameters = PARAMETERS, /* and three choices: */
-                                    .algorithm = "stsyn",
-                                    .wait_for = 3,
-                                    .local_steps = 5};
+    struct kofn_server_attr attr = {.size = sizeof(attr), .workers = WORKERS};
     struct kofn_server *server;
-    int rc = kofn_server_open(&attr, &server);
+    int rc;
 
-    if (rc)
+    attr.parameters = PARAMETERS;
+    attr.wait_for = 3; /* of four, with five local updates each: the algorithm is STSyn */
+    attr.local_steps = 5;
+    if (kofn_server_open(&attr, &server))
         return EXIT_FAILURE;
     for (uint32_t rank = 0; rank < WORKERS; rank++)
         if (fork() == 0)
