@@ -1,5 +1,15 @@
-/* What a transport does not have: entries of its table that say so. */
+/* What every transport needs and none has of its own: descriptors of an offer, and entries of the
+ * table for what is not there.
+ */
+#include <unistd.h>
+
 #include "transports/transport.h"
+
+void kofn_offer_close(const struct kofn_offer *offer)
+{
+    for (uint32_t i = 0; i < offer->fd_count && offer->fd_count <= KOFN_OFFER_FDS; i++)
+        close(offer->fds[i]);
+}
 
 int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t sequence)
 {

@@ -206,6 +206,9 @@ const struct kofn_transport_ops *kofn_transport_find(const char *name);
 /* The index-th of them, for lists; NULL behind the last. */
 const struct kofn_transport_ops *kofn_transport_at(size_t index);
 
+/* Closes the descriptors of an offer; whoever owns it and is done with it calls this. */
+void kofn_offer_close(const struct kofn_offer *offer);
+
 /* Defaults for what a transport does not have: each returns KOFN_UNSUPPORTED (nosys.c). */
 int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
 int kofn_nosys_endpoint_register(struct kofn_endpoint *endpoint, void *address, size_t bytes,
