@@ -41,27 +41,15 @@ static void fill(int *table, hwloc_obj_t object, int value)
     hwloc_bitmap_foreach_end();
 }
 
-/* A CPU may be near several nodes: its own, one of fast memory, one of the whole machine. The one
- * that the fewest CPUs share is the nearest; among equals hwloc lists plain memory first.
+/* A CPU may be near several nodes: its own, one of fast memory, one of the whole machine. hwloc
+ * lists nodes of a part before those of the whole, and plain memory before fast memory.
  */
 static void fill_nodes(struct kofn_topology *topology)
 {
-    int count = hwloc_get_nbobjs_by_type(topology->hwloc, HWLOC_OBJ_NUMANODE);
-    int widest = hwloc_bitmap_weight(hwloc_get_root_obj(topology->hwloc)->cpuset);
+    hwloc_obj_t node = NULL;
 
-    for (int weight = 1, next; weight <= widest; weight = next) {
-        next = widest + 1;
-        for (int i = 0; i < count; i++) {
-            hwloc_obj_t node =
-                hwloc_get_obj_by_type(topology->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
-            int own = hwloc_bitmap_weight(node->cpuset);
-
-            if (own == weight)
-                fill(topology->node, node, (int)node->os_index);
-            else if (own > weight && own < next)
-                next = own;
-        }
-    }
+    while ((node = hwloc_get_next_obj_by_type(topology->hwloc, HWLOC_OBJ_NUMANODE, node)))
+        fill(topology->node, node, (int)node->os_index);
 }
 
 static void fill_tables(struct kofn_topology *topology)

@@ -98,6 +98,29 @@ static void test_workers_do_not_straddle_nodes(void)
     kofn_topology_close(topology);
 }
 
+/* Without a device the server goes where it splits no worker, though the other node is bigger. */
+static void test_server_leaves_room_for_whole_workers(void)
+{
+    struct kofn_cpus within = cpus("0-3,8-10"); /* 4 cores of node 0, 3 of node 1 */
+    struct kofn_place_request request = {
+        .workers = 3, .threads = 2, .server = true, .within = &within};
+    struct kofn_topology *topology = recorded("two-sockets");
+    struct kofn_place_map map;
+
+    if (!topology)
+        return;
+    map = choose(topology, &request);
+    CU_ASSERT_EQUAL(map.poll.node, 1);
+    for (unsigned worker = 0; worker < 3; worker++) {
+        int node = -1;
+
+        CU_ASSERT_EQUAL(kofn_place_node(&map, kofn_place_worker(worker), &node), 0);
+        CU_ASSERT_EQUAL(node, worker < 2 ? 0 : 1);
+    }
+    kofn_place_free(&map);
+    kofn_topology_close(topology);
+}
+
 /* A lone worker sits on the node of its server: nothing is won by crossing the machine. */
 static void test_lone_worker_is_near_its_server(void)
 {
@@ -402,6 +425,32 @@ static void test_few_workers_print_a_line_each(void)
     kofn_topology_close(topology);
 }
 
+/* Cores and nodes that are not known, or are several, are not made up. */
+static void test_unknown_places_are_not_printed(void)
+{
+    static const char *const flat[] = {
+        "3 CPUs (0-2) on 3 cores, 1 memory node",
+        "poll thread: CPU 0, node 0",
+        "worker 0: CPUs 1-2, node 0",
+        "spinning: 50 us, then sleep (every thread has a core)",
+    };
+    static const char *const wide[] = {
+        "32 CPUs (0-31) on 16 cores, 2 memory nodes",
+        "worker 0: cores 0-15 (CPUs 0-15)",
+        "spinning: no (not wanted)",
+    };
+    struct kofn_place_request request = {.workers = 1, .threads = 2, .server = true};
+    struct kofn_topology *topology = invent("pu:3");
+
+    expect_lines(topology, &request, flat, KOFN_ARRAY_SIZE(flat));
+    kofn_topology_close(topology);
+    topology = recorded("two-sockets");
+    request = (struct kofn_place_request){.workers = 1, .threads = 16, .spin = KOFN_SPIN_NO};
+    if (topology)
+        expect_lines(topology, &request, wide, KOFN_ARRAY_SIZE(wide));
+    kofn_topology_close(topology);
+}
+
 /* Many workers are one line a memory node. */
 static void test_many_workers_print_a_line_a_node(void)
 {
@@ -444,6 +493,7 @@ void kofn_suite_place(void)
     CU_add_test(suite, "server is near its nic", test_server_is_near_its_nic);
     CU_add_test(suite, "nic has several names", test_nic_has_several_names);
     CU_add_test(suite, "workers do not straddle nodes", test_workers_do_not_straddle_nodes);
+    CU_add_test(suite, "server leaves room", test_server_leaves_room_for_whole_workers);
     CU_add_test(suite, "lone worker is near its server", test_lone_worker_is_near_its_server);
     CU_add_test(suite, "hyper-threads are used last", test_hyper_threads_are_used_last);
     CU_add_test(suite, "too many threads share", test_too_many_threads_share_everything);
@@ -457,6 +507,7 @@ void kofn_suite_place(void)
     CU_add_test(suite, "senseless requests", test_senseless_requests_are_refused);
     CU_add_test(suite, "bad topologies", test_bad_topologies_are_refused);
     CU_add_test(suite, "few workers print a line each", test_few_workers_print_a_line_each);
+    CU_add_test(suite, "unknown places", test_unknown_places_are_not_printed);
     CU_add_test(suite, "many workers print a line a node", test_many_workers_print_a_line_a_node);
     CU_add_test(suite, "unbound workers print one line", test_unbound_workers_print_one_line);
 }

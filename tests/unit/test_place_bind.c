@@ -207,6 +207,34 @@ static void test_strangers_are_refused(void)
     kofn_topology_close(topology);
 }
 
+/* A device without hardware below it, such as every machine's loopback, is known and near no CPU in
+ * particular; a name that is none is unknown, whatever it looks like.
+ */
+static void test_virtual_devices(void)
+{
+#ifdef HAVE_HWLOC
+    static const char *const unknown[] = {"", ":1", ".", "..", "../net/lo", "no such device"};
+    struct kofn_topology *topology;
+    struct kofn_cpus near = {{0}}, both;
+    char name[2000];
+
+    CU_ASSERT_EQUAL_FATAL(kofn_topology_open(NULL, &topology), 0);
+    if (access("/sys/class/net/lo", F_OK) == 0) {
+        CU_ASSERT_EQUAL(kofn_topology_nic(topology, "lo", &near), 0);
+        both = kofn_cpus_both(&near, kofn_topology_allowed(topology));
+        CU_ASSERT(kofn_cpus_equal(&both, kofn_topology_allowed(topology)));
+    }
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(unknown); i++)
+        CU_ASSERT_EQUAL(kofn_topology_nic(topology, unknown[i], &near), KOFN_INVALID);
+    memset(name, 'x', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    CU_ASSERT_EQUAL(kofn_topology_nic(topology, name, &near), KOFN_INVALID);
+    kofn_topology_close(topology);
+#else
+    kofn_test_skip("built without hwloc");
+#endif
+}
+
 #define MEMORY_BYTES 65536
 
 /* Memory from a node that is there is asked for as a preference, not as a must, or the refusal is
@@ -284,6 +312,7 @@ void kofn_suite_place_bind(void)
     CU_add_test(suite, "mask beats the machine's files", test_mask_beats_the_machines_files);
     CU_add_test(suite, "worker has its threads' cpus", test_worker_has_its_threads_cpus);
     CU_add_test(suite, "strangers are refused", test_strangers_are_refused);
+    CU_add_test(suite, "virtual devices", test_virtual_devices);
     CU_add_test(suite, "memory prefers its node", test_memory_prefers_its_node);
     CU_add_test(suite, "memory of no node", test_memory_of_no_node);
 }

@@ -123,9 +123,18 @@ static void test_group_outside_the_namespace(void)
 {
     begin();
     put("/proc/self/mountinfo", "31 23 0:28 /../.. /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n");
-    put("/proc/self/cgroup", "0::/../../other\n");
+    put("/proc/self/cgroup", "0::/../../../other\n");
     put("/sys/fs/cgroup/cpu.max", "100000 100000\n");
     put("/sys/fs/other/cpu.max", "1000 100000\n");
+    put("/sys/fs/cgroup/other/cpu.max", "1000 100000\n");
+    expect(100, 0);
+
+    begin();
+    put("/proc/self/mountinfo", "31 23 0:28 /docker/7f3a /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n");
+    put("/proc/self/cgroup", "0::/docker/7f3a99/inner\n");
+    put("/sys/fs/cgroup/cpu.max", "100000 100000\n");
+    put("/sys/fs/cgroup/inner/cpu.max", "1000 100000\n");
+    put("/sys/fs/cgroup99/inner/cpu.max", "1000 100000\n");
     expect(100, 0);
 }
 

@@ -135,6 +135,8 @@ static void check_bound(const struct kofn_topology *topology, const struct kofn_
         CU_ASSERT(!kofn_cpus_has(&used, map->compute[i].cpu));
         kofn_cpus_add(&used, map->compute[i].cpu);
         doubled |= ++load[core_of(topology, map->compute[i].cpu)] > 1;
+        if (i > 0 && map->compute[i].node == map->compute[i - 1].node)
+            CU_ASSERT(map->compute[i].core >= map->compute[i - 1].core); /* neighbours are close */
     }
     for (int node = 0; node < NODES_MAX; node++)
         CU_ASSERT(!is_uneven(topology, map, load, node));
