@@ -15,6 +15,9 @@
 
 struct kofn_topology;
 
+/* What is built in to look at machines, by name and version ("hwloc 2.9.0"); NULL without hwloc. */
+const char *kofn_topology_library(void);
+
 /* Opens this machine, with the CPUs the calling thread may use now: open it before binding
  * anything.
  *

@@ -20,6 +20,11 @@ struct kofn_topology {
     int core[KOFN_CPUS_MAX], node[KOFN_CPUS_MAX]; /* by CPU; -1 = not known */
 };
 
+const char *kofn_topology_library(void)
+{
+    return "hwloc " HWLOC_VERSION;
+}
+
 static void bitmap_to_cpus(hwloc_const_bitmap_t bitmap, struct kofn_cpus *set)
 {
     memset(set, 0, sizeof(*set));

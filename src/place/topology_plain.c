@@ -10,6 +10,11 @@ struct kofn_topology {
     struct kofn_cpus allowed;
 };
 
+const char *kofn_topology_library(void)
+{
+    return NULL;
+}
+
 static int make(const struct kofn_cpus *allowed, const struct kofn_log *log,
                 struct kofn_topology **topology_p)
 {

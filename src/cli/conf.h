@@ -1,0 +1,62 @@
+/* conf.h: what was asked for: the value of every option, parsed. The option table fills it. */
+#ifndef KOFN_CLI_CONF_H
+#define KOFN_CLI_CONF_H
+
+#include "base/base.h"
+
+struct kofn_algorithm;
+struct kofn_transport_ops;
+
+enum kofn_pin { KOFN_PIN_AUTO, KOFN_PIN_OFF };
+
+struct kofn_conf_deadline {
+    uint64_t ns; /* 0 = none */
+    bool adaptive;
+};
+
+/* Texts belong to the options they were read into. Durations are ns; 0 stands for "none" or "all".
+ */
+struct kofn_conf {
+    /* the job */
+    uint32_t workers;
+    uint32_t wait_for; /* 0 = all */
+    const struct kofn_algorithm *algorithm;
+    uint32_t local_steps;
+    int publish, weights, late; /* enum kofn_publish, kofn_weights, kofn_late */
+    double staleness_weight;
+    uint64_t grace;
+    struct kofn_conf_deadline deadline;
+    uint32_t quorum;
+    uint64_t suspect_after;
+    uint64_t seed;
+
+    /* its end */
+    uint64_t rounds, seconds;
+    double target_accuracy; /* 0 = none */
+    uint64_t eval_every;
+
+    /* the workload */
+    const char *model, *data, *split;
+    uint32_t hidden, batch;
+    double lr;
+
+    /* the machine */
+    const struct kofn_transport_ops *transport;
+    uint32_t merge_threads;
+    int pin; /* enum kofn_pin */
+
+    /* faults */
+    const char *delay;
+    const char *straggler; /* specifications with spaces between them, or NULL */
+
+    /* output */
+    const char *record, *json; /* NULL = none */
+    bool quiet;
+    uint32_t verbose;
+
+    /* the options themselves */
+    const char *config;
+    bool help;
+};
+
+#endif

@@ -1,0 +1,75 @@
+/* kofn: K-of-N data-parallel training. The list of subcommands; a new one is a line in it. */
+#include <kofn/kofn.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/parse.h"
+#include "cli/cli.h"
+
+static const struct kofn_command commands[] = {
+    {.name = "info",
+     .bit = KOFN_FOR_INFO,
+     .accepts = KOFN_FOR_ALL,
+     .summary = "what is built in, limits, the pinning map, every option's value",
+     .text = "Shows what is built in, the limits of this machine, where the threads of a job\n"
+             "would run, and the value of every option with its origin. Takes the options of\n"
+             "every other command too, to show what would become of them.\n",
+     .run = kofn_command_info},
+    {.name = "run",
+     .bit = KOFN_FOR_RUN,
+     .summary = "a whole job on this machine: a server and N worker processes",
+     .text = "Trains a model on this machine with a server and N worker processes. A round\n"
+             "closes when the K fastest workers are in; nobody waits for the others, and what\n"
+             "they have finished is merged too.\n",
+     .run = kofn_command_run},
+};
+
+static int print_help(void)
+{
+    printf("Usage: kofn COMMAND [OPTION]...\n"
+           "       kofn --help | --version\n\n"
+           "Data-parallel training that waits for the K fastest of N workers.\n\n");
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands); i++)
+        printf("  %-6s %s\n", commands[i].name, commands[i].summary);
+    printf("\n`kofn COMMAND --help` lists the options of a command.\n");
+    return KOFN_EXIT_DONE;
+}
+
+static int print_version(void)
+{
+    printf("kofn %s\n", kofn_version());
+    return KOFN_EXIT_DONE;
+}
+
+static int refuse(const char *word)
+{
+    const char *names[KOFN_ARRAY_SIZE(commands) + 2] = {"--help", "--version"};
+    char hint[KOFN_HINT_LENGTH];
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands); i++)
+        names[i + 2] = commands[i].name;
+    return kofn_exit_of(
+        kofn_error(NULL, KOFN_INVALID, "%.64s: no such command; %s", word,
+                   kofn_hint(hint, kofn_text(word), names, KOFN_ARRAY_SIZE(names))));
+}
+
+int main(int argc, char **argv)
+{
+    int result = -1;
+
+    if (argc < 2)
+        return kofn_exit_of(kofn_error(NULL, KOFN_INVALID, "no command; `kofn --help` lists them"));
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        result = print_help();
+    else if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
+        result = print_version();
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands) && result < 0; i++)
+        if (!strcmp(argv[1], commands[i].name))
+            result = commands[i].run(&commands[i], argc - 1, argv + 1);
+    if (result < 0)
+        return refuse(argv[1]);
+    /* what was printed is part of the result: a full disk is a failure */
+    if (result == KOFN_EXIT_DONE && (fflush(stdout) || ferror(stdout)))
+        return kofn_exit_of(kofn_error_errno(NULL, "standard output"));
+    return result;
+}

@@ -1,0 +1,151 @@
+/* result_print.c: a result for people. */
+#include <math.h>
+#include <string.h>
+
+#include "cli/result.h"
+#include "cli/table.h"
+
+#define NAMED 6 /* slow workers that get a sentence each */
+
+static const char *const columns[] = {"rank",     "pid",     "<state", "updates", "merged",
+                                      "late",     "refused", "lost",   "first K", "late p50",
+                                      "late p99", "compute", "<cause"};
+
+static void worker_row(struct kofn_table *table, const struct kofn_member_report *member)
+{
+    char text[KOFN_CELL_BYTES];
+
+    kofn_table_cell(table, "%u", member->rank);
+    kofn_table_cell(table, member->pid ? "%d" : "-", member->pid);
+    kofn_table_cell(table, "%s", kofn_member_state_name(member->state));
+    kofn_table_cell(table, "%llu", (unsigned long long)member->finished);
+    kofn_table_cell(table, "%llu", (unsigned long long)member->merged);
+    kofn_table_cell(table, "%llu", (unsigned long long)member->late);
+    kofn_table_cell(table, "%llu", (unsigned long long)member->refused);
+    kofn_table_cell(table, "%llu", (unsigned long long)member->lost);
+    kofn_table_cell(table, "%llu", (unsigned long long)member->first_k);
+    kofn_table_cell(table, "%s", kofn_show_seconds(member->late_p50, text));
+    kofn_table_cell(table, "%s", kofn_show_seconds(member->late_p99, text));
+    kofn_table_cell(table, "%s",
+                    kofn_show_seconds(member->finished ? member->compute_mean : NAN, text));
+    kofn_table_cell(table, "%s",
+                    member->cause == KOFN_CAUSE_NONE ? "-" : kofn_cause_name(member->cause));
+}
+
+void kofn_result_print_workers(const struct kofn_result *result, FILE *stream)
+{
+    struct kofn_table table;
+
+    if (!result->members)
+        return;
+    kofn_table_init(&table, columns, KOFN_ARRAY_SIZE(columns));
+    for (uint32_t i = 0; i < result->workers; i++)
+        worker_row(&table, &result->members[i]);
+    kofn_table_print(&table, stream);
+    kofn_table_free(&table);
+}
+
+/* The middle of what the workers without a cause need for a local update; NaN if there is none.
+ * Looks for the value that as many are above as below, which needs no memory.
+ */
+static double usual_compute(const struct kofn_result *result)
+{
+    double best = NAN;
+    int64_t best_gap = INT64_MAX;
+
+    for (uint32_t i = 0; i < result->workers; i++) {
+        const struct kofn_member_report *member = &result->members[i];
+        int64_t gap = 0;
+
+        if (!member->finished || member->cause != KOFN_CAUSE_NONE)
+            continue;
+        for (uint32_t j = 0; j < result->workers; j++)
+            if (result->members[j].finished && result->members[j].cause == KOFN_CAUSE_NONE)
+                gap += (result->members[j].compute_mean > member->compute_mean) -
+                       (result->members[j].compute_mean < member->compute_mean);
+        gap = gap < 0 ? -gap : gap;
+        if (gap < best_gap) {
+            best_gap = gap;
+            best = member->compute_mean;
+        }
+    }
+    return best;
+}
+
+static void name_worker(const struct kofn_member_report *member, double usual, FILE *stream)
+{
+    char text[KOFN_CELL_BYTES];
+
+    switch (member->cause) {
+    case KOFN_CAUSE_DEAD:
+        fprintf(stream, "rank %u (pid %d) is dead; the others went on without it\n", member->rank,
+                member->pid);
+        break;
+    case KOFN_CAUSE_COMPUTE:
+        fprintf(stream, "rank %u is slow: a local update takes it %s", member->rank,
+                kofn_show_seconds(member->compute_mean, text));
+        if (usual > 0 && isfinite(member->compute_mean))
+            fprintf(stream, ", %.1fx as long as the others", member->compute_mean / usual);
+        fprintf(stream, " (cause: compute)\n");
+        break;
+    case KOFN_CAUSE_NETWORK:
+        fprintf(stream, "rank %u is late: its updates are %s under way (cause: network)\n",
+                member->rank, kofn_show_seconds(member->post_mean, text));
+        break;
+    case KOFN_CAUSE_SERVER:
+        fprintf(stream, "rank %u is late: its updates wait %s for the server (cause: server)\n",
+                member->rank, kofn_show_seconds(member->wait_mean, text));
+        break;
+    default:
+        break;
+    }
+}
+
+static void name_slow_workers(const struct kofn_result *result, FILE *stream)
+{
+    double usual = usual_compute(result);
+    uint32_t slow = 0;
+
+    for (uint32_t i = 0; i < result->workers; i++)
+        if (result->members[i].cause != KOFN_CAUSE_NONE && slow++ < NAMED)
+            name_worker(&result->members[i], usual, stream);
+    if (slow > NAMED)
+        fprintf(stream, "and %u more; see the table\n", slow - NAMED);
+}
+
+static void print_traffic(const struct kofn_result *result, FILE *stream)
+{
+    char text[4][KOFN_CELL_BYTES];
+
+    fprintf(stream, "%s of %u workers merged a round, after %s local updates each; staleness %s\n",
+            kofn_show_number(result->uploads_mean, 2, text[0]), result->workers,
+            kofn_show_number(result->updates_per_worker_mean, 2, text[1]),
+            kofn_show_number(result->staleness_mean, 3, text[2]));
+    fprintf(stream, "%s publications and %s a round; workers idle for %s %% of the time\n",
+            kofn_show_number(result->publications_mean, 2, text[0]),
+            kofn_show_bytes(result->bytes_mean, text[1]),
+            kofn_show_number(100 * result->idle_fraction_mean, 1, text[2]));
+}
+
+void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
+{
+    char text[4][KOFN_CELL_BYTES];
+
+    fprintf(stream, "%s, %u workers, K = %u, U = %u%s%s: %llu rounds in %s\n", result->algorithm,
+            result->workers, result->wait_for, result->local_steps, result->transport ? ", " : "",
+            result->transport ? result->transport : "", (unsigned long long)result->rounds,
+            kofn_show_seconds(result->seconds, text[0]));
+    if (result->rounds) {
+        fprintf(stream, "a round took %s (median %s, 99 %% within %s)\n",
+                kofn_show_seconds(result->round_time_mean, text[0]),
+                kofn_show_seconds(result->round_time_p50, text[1]),
+                kofn_show_seconds(result->round_time_p99, text[2]));
+        print_traffic(result, stream);
+    }
+    if (isfinite(result->accuracy))
+        fprintf(stream, "accuracy %.4f, ", result->accuracy);
+    if (isfinite(result->loss))
+        fprintf(stream, "loss %.5g on held-out data\n", result->loss);
+    if (result->members)
+        name_slow_workers(result, stream);
+}

@@ -1,0 +1,217 @@
+/* kofn run: a whole job on this machine: a server and N worker processes. */
+#include "cli/run.h"
+
+#include <kofn/kofn.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "algorithms/algorithm.h"
+#include "base/clock.h"
+#include "cli/stop.h"
+#include "transports/transport.h"
+
+#define LEAVE_NS (2 * KOFN_NS_PER_S) /* for workers, once the job is over */
+#define COMMAND_BYTES 4096
+
+/* ---- before ---- */
+
+static int open_outputs(struct kofn_run *run)
+{
+    const struct kofn_conf *conf = run->conf;
+    int rc;
+
+    if (conf->record && !strcmp(conf->record, "-"))
+        return kofn_error(run->log, KOFN_INVALID, "--record: needs a file, not standard output");
+    if (conf->json && conf->record && !strcmp(conf->json, conf->record))
+        return kofn_error(run->log, KOFN_INVALID, "--record: %s is --json already", conf->record);
+    rc = kofn_output_open(&run->json, conf->json, "--json", run->log);
+    if (!rc)
+        rc = kofn_output_open(&run->record, conf->record, "--record", run->log);
+    if (rc || !conf->record)
+        return rc;
+    run->trace = malloc(sizeof(*run->trace));
+    if (!run->trace)
+        return kofn_error(run->log, KOFN_NO_MEMORY, "--record: out of memory");
+    rc = kofn_trace_create(run->trace, kofn_output_name(&run->record), run->result.command,
+                           run->log);
+    if (rc) {
+        free(run->trace);
+        run->trace = NULL;
+    }
+    return rc;
+}
+
+/* The command as it was typed, for the record; in one line. */
+static const char *join_command(int argc, char **argv, char text[COMMAND_BYTES])
+{
+    size_t used = (size_t)snprintf(text, COMMAND_BYTES, "kofn");
+
+    for (int i = 0; i < argc && used < COMMAND_BYTES; i++)
+        used += (size_t)snprintf(text + used, COMMAND_BYTES - used, " %s", argv[i]);
+    for (char *c = text; *c; c++)
+        if (*c == '\n' || *c == '\r')
+            *c = ' ';
+    return text;
+}
+
+static int init_result(struct kofn_run *run)
+{
+    struct kofn_result *result = &run->result;
+
+    result->method = "measured";
+    result->version = kofn_version();
+    result->seed = run->conf->seed;
+    result->algorithm = run->conf->algorithm->name;
+    result->transport = run->conf->transport->name;
+    result->workers = run->terms.workers;
+    result->wait_for = run->terms.wait_for;
+    result->local_steps = run->terms.local_steps;
+    result->members = calloc(result->workers, sizeof(*result->members));
+    if (!result->members)
+        return kofn_error(run->log, KOFN_NO_MEMORY, "%u workers: no memory", result->workers);
+    return 0;
+}
+
+/* What can be known to fail before there is a process or a file, does so here. */
+static int check(struct kofn_run *run)
+{
+    int rc = kofn_terms_make(&run->options, run->log, &run->terms);
+
+    if (!rc && run->conf->target_accuracy > 0 && !strcmp(run->conf->model, "quadratic"))
+        rc = kofn_error(run->log, KOFN_INVALID, "--target-accuracy: a quadratic has no accuracy");
+    if (!rc)
+        rc = kofn_workload_open(&run->workload, run->conf, run->log);
+    if (!rc)
+        rc = init_result(run);
+    if (!rc)
+        rc = open_outputs(run);
+    return rc;
+}
+
+/* ---- after ---- */
+
+static void print_result(struct kofn_run *run)
+{
+    FILE *stream = run->display.stream;
+
+    if (run->display.mode != KOFN_DISPLAY_QUIET)
+        fputc('\n', stream);
+    kofn_result_print_workers(&run->result, stream);
+    fputc('\n', stream);
+    kofn_result_print_summary(&run->result, stream);
+    fflush(stream);
+}
+
+/* Prints the tables, writes the files. */
+static int report(struct kofn_run *run)
+{
+    int rc = 0;
+
+    print_result(run);
+    if (ferror(run->display.stream))
+        rc = kofn_error(run->log, KOFN_SYSTEM, "the result could not be printed");
+    if (run->trace)
+        rc = kofn_trace_close(run->trace, run->log) && !rc ? KOFN_SYSTEM : rc;
+    free(run->trace);
+    run->trace = NULL;
+    if (kofn_output_is_open(&run->json) &&
+        kofn_result_write_json(&run->result, run->json.stream, run->log))
+        return KOFN_SYSTEM;
+    if (kofn_output_commit(&run->json, run->log) | kofn_output_commit(&run->record, run->log))
+        rc = KOFN_SYSTEM;
+    return rc;
+}
+
+static void clean_up(struct kofn_run *run)
+{
+    kofn_stop_wakes(NULL);
+    kofn_evaluator_close(run->evaluator);
+    kofn_server_close(run->server);
+    kofn_children_end(&run->children, kofn_deadline(kofn_now_ns(), LEAVE_NS));
+    kofn_place_free(&run->map);
+    kofn_topology_close(run->topology);
+    if (run->trace)
+        kofn_trace_close(run->trace, NULL);
+    free(run->trace);
+    kofn_output_drop(&run->json);
+    kofn_output_drop(&run->record);
+    kofn_result_free(&run->result);
+    kofn_workload_close(&run->workload);
+    kofn_terms_free(&run->terms);
+}
+
+/* ---- the job ---- */
+
+/* Ends the workers before their files are closed and their counts are printed. */
+static int run_and_report(struct kofn_run *run)
+{
+    int rc, reported;
+
+    rc = kofn_run_job(run);
+    if (!run->start_ns) {
+        kofn_children_end(&run->children, 0); /* they wait for a server that will not come */
+        return rc;
+    }
+    kofn_children_end(&run->children, kofn_deadline(kofn_now_ns(), LEAVE_NS));
+    reported = report(run);
+    return rc ? rc : reported;
+}
+
+static int run_here(struct kofn_run *run)
+{
+    int rc;
+
+    rc = check(run);
+    if (rc || kofn_stop_signal())
+        return rc;
+    rc = kofn_run_place(run);
+    if (rc)
+        return rc;
+    rc = kofn_run_open_server(run);
+    if (rc)
+        return rc;
+    kofn_stop_wakes(run->server);
+    rc = kofn_run_start_workers(run);
+    if (rc)
+        return rc;
+    return run_and_report(run);
+}
+
+static int run_with_options(struct kofn_run *run, int argc, char **argv)
+{
+    char command[COMMAND_BYTES];
+    int rc;
+
+    run->conf = &run->options.conf;
+    kofn_result_init(&run->result);
+    run->result.command = join_command(argc, argv, command);
+    rc = kofn_display_open(&run->display, run->conf);
+    run->log = &run->display.log;
+    if (!rc) {
+        kofn_stop_install();
+        rc = run_here(run);
+    }
+    clean_up(run);
+    kofn_display_close(&run->display);
+    if (!rc && kofn_stop_signal())
+        return KOFN_EXIT_SIGNAL + kofn_stop_signal();
+    return kofn_exit_of(rc);
+}
+
+int kofn_command_run(const struct kofn_command *command, int argc, char **argv)
+{
+    struct kofn_run *run = calloc(1, sizeof(*run));
+    int result;
+
+    if (!run)
+        return kofn_exit_of(kofn_error(NULL, KOFN_NO_MEMORY, "run: out of memory"));
+    result = kofn_exit_of(kofn_options_read(&run->options, command, argc, argv, NULL));
+    if (result == KOFN_EXIT_DONE && run->options.conf.help)
+        kofn_options_help(command);
+    else if (result == KOFN_EXIT_DONE)
+        result = run_with_options(run, argc, argv);
+    kofn_options_free(&run->options);
+    free(run);
+    return result;
+}

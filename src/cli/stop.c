@@ -1,0 +1,52 @@
+#include "cli/stop.h"
+
+#include <kofn/kofn.h>
+#include <signal.h>
+#include <stddef.h>
+
+static volatile sig_atomic_t asked;
+static struct kofn_server *volatile woken;
+
+static void note(int number)
+{
+    if (number != SIGCHLD)
+        asked = number;
+    if (woken)
+        kofn_server_interrupt(woken);
+}
+
+static void handle(int number, void (*handler)(int), int flags)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, NULL);
+}
+
+void kofn_stop_install(void)
+{
+    handle(SIGINT, note, 0);
+    handle(SIGTERM, note, 0);
+    handle(SIGHUP, note, 0);
+    handle(SIGCHLD, note, SA_NOCLDSTOP);
+    handle(SIGPIPE, SIG_IGN, 0); /* a closed standard output is an error of a write */
+}
+
+void kofn_stop_wakes(struct kofn_server *server)
+{
+    woken = server;
+}
+
+int kofn_stop_signal(void)
+{
+    return asked;
+}
+
+void kofn_stop_in_worker(void)
+{
+    woken = NULL;
+    handle(SIGINT, SIG_IGN, 0);
+    handle(SIGHUP, SIG_IGN, 0);
+    handle(SIGTERM, SIG_DFL, 0);
+    handle(SIGCHLD, SIG_DFL, 0);
+}

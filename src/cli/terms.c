@@ -1,0 +1,133 @@
+#include "cli/terms.h"
+
+#include <kofn/kofn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "algorithms/algorithm.h"
+#include "transports/transport.h"
+
+/* What the checks look at. */
+struct check {
+    const struct kofn_options *options;
+    const struct kofn_conf *conf;
+    const struct kofn_log *log;
+    char where[KOFN_WHERE_BYTES];
+};
+
+/* How the value of @name was set, for the beginning of a message. */
+static const char *where(struct check *check, const char *name)
+{
+    return kofn_options_where(check->options, name, check->where);
+}
+
+static bool is_set(const struct check *check, const char *name)
+{
+    return kofn_options_value(check->options, name)->origin != KOFN_ORIGIN_DEFAULT;
+}
+
+static int check_counts(struct check *check)
+{
+    const struct kofn_conf *conf = check->conf;
+    const struct kofn_algorithm *algorithm = conf->algorithm;
+
+    if (conf->wait_for > conf->workers)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: K counts workers: it cannot be %u where there are %u (--workers)",
+                          where(check, "wait-for"), conf->wait_for, conf->workers);
+    if (algorithm->needs_all && conf->wait_for && conf->wait_for != conf->workers)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: algorithm %s waits for all %u workers, not for %u; stsyn can",
+                          where(check, "wait-for"), algorithm->name, conf->workers, conf->wait_for);
+    if (algorithm->single_step && conf->local_steps != 1)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: algorithm %s has one local update a round, not %u; local and stsyn "
+                          "can have more",
+                          where(check, "local-steps"), algorithm->name, conf->local_steps);
+    if (conf->quorum > conf->workers)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: a quorum of %u is more than there are workers (%u)",
+                          where(check, "quorum"), conf->quorum, conf->workers);
+    return 0;
+}
+
+static int check_transport(struct check *check)
+{
+    const struct kofn_conf *conf = check->conf;
+
+    if (conf->publish == KOFN_PUBLISH_PULL && !(conf->transport->capabilities & KOFN_CAP_READ))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: transport %s cannot read its workers' memory; use eager or on-close",
+                          where(check, "publish"), conf->transport->name);
+    return 0;
+}
+
+static int read_stragglers(struct check *check, struct kofn_terms *terms)
+{
+    struct kofn_text rest = {0};
+    size_t room = 1;
+    int rc = 0;
+
+    if (!check->conf->straggler)
+        return 0;
+    for (const char *c = check->conf->straggler; *c; c++)
+        room += *c == ' ';
+    terms->stragglers = calloc(room, sizeof(*terms->stragglers));
+    if (!terms->stragglers)
+        return kofn_error(check->log, KOFN_NO_MEMORY, "%zu stragglers", room);
+    rest = kofn_text(check->conf->straggler);
+    while (!rc && rest.start) {
+        struct kofn_text one = kofn_text_cut(&rest, ' ');
+
+        if (one.length)
+            rc =
+                kofn_straggler_parse(one, check->log, &terms->stragglers[terms->straggler_count++]);
+    }
+    if (!rc)
+        rc = kofn_straggler_check(terms->stragglers, terms->straggler_count, check->conf->workers,
+                                  check->log);
+    return rc;
+}
+
+/* When the job ends. The default of 30 s is for those who say nothing about it. */
+static void set_end(const struct check *check, struct kofn_terms *terms)
+{
+    const struct kofn_conf *conf = check->conf;
+
+    terms->rounds = conf->rounds;
+    terms->seconds = conf->seconds;
+    if (!is_set(check, "seconds") && (conf->rounds || conf->target_accuracy > 0))
+        terms->seconds = 0;
+}
+
+int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *log,
+                    struct kofn_terms *terms)
+{
+    struct check check = {.options = options, .conf = &options->conf, .log = log};
+    int rc;
+
+    memset(terms, 0, sizeof(*terms));
+    rc = check_counts(&check);
+    if (!rc)
+        rc = check_transport(&check);
+    if (!rc)
+        rc = read_stragglers(&check, terms);
+    if (!rc)
+        rc = kofn_delay_open(check.conf->delay, log, &terms->delay);
+    if (rc) {
+        kofn_terms_free(terms);
+        return rc;
+    }
+    terms->workers = check.conf->workers;
+    terms->wait_for = check.conf->wait_for ? check.conf->wait_for : terms->workers;
+    terms->local_steps = check.conf->local_steps;
+    set_end(&check, terms);
+    return 0;
+}
+
+void kofn_terms_free(struct kofn_terms *terms)
+{
+    kofn_delay_close(&terms->delay);
+    free(terms->stragglers);
+    memset(terms, 0, sizeof(*terms));
+}

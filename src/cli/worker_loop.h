@@ -1,0 +1,27 @@
+/* worker_loop.h: what a worker process of `kofn run` does: take, compute, pause, report, until the
+ * job is over.
+ *
+ * It knows the server by its address alone and uses nothing but <kofn/kofn.h> to talk to it: the
+ * same lines are what a program of one's own would have.
+ */
+#ifndef KOFN_CLI_WORKER_LOOP_H
+#define KOFN_CLI_WORKER_LOOP_H
+
+#include "cli/terms.h"
+#include "cli/workload.h"
+#include "sim/trace.h"
+
+struct kofn_worker_task {
+    const char *address;
+    uint64_t spin;
+    double lr; /* of a local step, where the payload is DELTA */
+    const struct kofn_terms *terms;
+    const struct kofn_workload *workload;
+    struct kofn_trace_writer *trace; /* NULL = nothing is recorded */
+};
+
+/* Works as rank @rank until the job is over. Returns 0 then, else what went wrong; logged. */
+int kofn_worker_loop(const struct kofn_worker_task *task, uint32_t rank,
+                     const struct kofn_log *log);
+
+#endif
