@@ -1,0 +1,199 @@
+#include "tests/fault/cluster.h"
+
+#include <CUnit/CUnit.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void keep(void *arg, enum kofn_log_level level, const char *message)
+{
+    struct cluster_log *log = arg;
+    int length = snprintf(log->text + log->used, sizeof(log->text) - log->used, "%s\n", message);
+
+    (void)level;
+    log->used = KOFN_MIN(log->used + (size_t)length, sizeof(log->text) - 1);
+}
+
+void cluster_init(struct cluster *cluster, uint32_t workers)
+{
+    memset(cluster, 0, sizeof(*cluster));
+    cluster->log.log = (struct kofn_log){KOFN_LOG_INFO, keep, &cluster->log};
+    cluster->report.size = sizeof(cluster->report);
+    cluster->attr = (struct kofn_server_attr){.size = sizeof(cluster->attr),
+                                              .workers = workers,
+                                              .parameters = CLUSTER_PARAMETERS,
+                                              .algorithm = "stsyn",
+                                              .wait_for = workers,
+                                              .local_steps = 5,
+                                              .join_timeout = CLUSTER_PATIENCE,
+                                              .log = &cluster->log.log};
+    for (uint32_t rank = 0; rank < workers; rank++)
+        cluster->workers[rank] =
+            (struct cluster_worker){.update_ns = 2 * KOFN_NS_PER_MS, .timeout = CLUSTER_PATIENCE};
+}
+
+/* One local update: the time it takes, and its effect. A gradient of -1 has the same one as
+ * adding 1. */
+static int update(struct kofn_worker *handle, const struct cluster_worker *worker, uint32_t round,
+                  float *model)
+{
+    bool bad = worker->bad_from && round >= worker->bad_from;
+    float *gradient = kofn_worker_gradient(handle);
+    float *target = gradient ? gradient : model;
+    int rc = kofn_worker_pause(handle, worker->update_ns);
+
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < CLUSTER_PARAMETERS; i++)
+        target[i] = gradient ? -1 : model[i] + 1;
+    if (bad)
+        target[CLUSTER_PARAMETERS / 2] = NAN;
+    return kofn_worker_report(handle, model, NULL);
+}
+
+int cluster_work(const char *address, uint32_t rank, const struct cluster_worker *worker,
+                 const struct kofn_log *log)
+{
+    struct kofn_worker_attr attr = {.size = sizeof(attr),
+                                    .address = address,
+                                    .rank = rank,
+                                    .parameters = CLUSTER_PARAMETERS,
+                                    .timeout = worker->timeout,
+                                    .log = log};
+    float model[CLUSTER_PARAMETERS] = {0};
+    struct kofn_worker *handle;
+    uint32_t round;
+    int rc = kofn_worker_open(&attr, &handle);
+
+    if (rc)
+        return 1;
+    for (int taken = 0; !rc && !(worker->quits && taken == 3); taken++) {
+        rc = kofn_worker_take(handle, model, &round);
+        while (!rc)
+            rc = update(handle, worker, round, model);
+        rc = rc == KOFN_ROUND_OVER ? 0 : rc;
+    }
+    kofn_worker_close(handle);
+    return rc == 0 || rc == KOFN_JOB_OVER ? 0 : 1;
+}
+
+void cluster_fork(struct cluster *cluster, uint32_t rank)
+{
+    static const struct kofn_log quiet = {.level = KOFN_LOG_ERROR};
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(cluster_work(kofn_server_address(cluster->server), rank, &cluster->workers[rank],
+                           &quiet));
+    cluster->pids[rank] = pid;
+}
+
+bool cluster_start(struct cluster *cluster)
+{
+    float model[CLUSTER_PARAMETERS] = {0};
+
+    if (kofn_server_open(&cluster->attr, &cluster->server))
+        return false;
+    for (uint32_t rank = 0; rank < cluster->attr.workers; rank++)
+        cluster_fork(cluster, rank);
+    return !kofn_server_start(cluster->server, model);
+}
+
+bool cluster_step(struct cluster *cluster, unsigned rounds)
+{
+    while (rounds--)
+        if (kofn_server_step(cluster->server, CLUSTER_PATIENCE, &cluster->report))
+            return false;
+    return true;
+}
+
+bool cluster_step_until(struct cluster *cluster, bool (*reached)(struct cluster *cluster))
+{
+    uint64_t deadline = kofn_now_ns() + CLUSTER_PATIENCE;
+
+    while (!reached(cluster))
+        if (kofn_now_ns() > deadline || !cluster_step(cluster, 1))
+            return false;
+    return true;
+}
+
+struct kofn_member_report cluster_member(const struct cluster *cluster, uint32_t rank)
+{
+    struct kofn_member_report member = {.size = sizeof(member)};
+
+    CU_ASSERT_EQUAL(kofn_server_member(cluster->server, rank, &member), 0);
+    return member;
+}
+
+int cluster_wait(pid_t pid)
+{
+    struct timespec pause = {.tv_nsec = 2 * KOFN_NS_PER_MS};
+    uint64_t deadline = kofn_now_ns() + CLUSTER_PATIENCE;
+    int status;
+
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        if (kofn_now_ns() > deadline)
+            return -1;
+        nanosleep(&pause, NULL);
+    }
+    return status;
+}
+
+void cluster_signal(struct cluster *cluster, uint32_t rank, int signal)
+{
+    siginfo_t info;
+    int state = signal == SIGSTOP ? WSTOPPED : signal == SIGCONT ? WCONTINUED : WEXITED;
+
+    kill(cluster->pids[rank], signal);
+    waitid(P_PID, (id_t)cluster->pids[rank], &info, state);
+    if (signal == SIGKILL)
+        cluster->pids[rank] = 0;
+}
+
+bool cluster_said(const struct cluster *cluster, const char *part, const char *other)
+{
+    const char *line = cluster->log.text;
+
+    while (*line) {
+        const char *end = strchr(line, '\n');
+        const char *first = strstr(line, part), *second = strstr(line, other);
+
+        if (first && first < end && second && second < end)
+            return true;
+        line = end + 1;
+    }
+    printf("# no message has \"%s\" and \"%s\" in it; all messages:\n# %s\n", part, other,
+           cluster->log.text);
+    return false;
+}
+
+/* Nothing finished may be missing from the account once everybody has left. */
+static void check_account(const struct cluster *cluster, uint32_t rank)
+{
+    struct kofn_member_report member = cluster_member(cluster, rank);
+
+    if (member.state == KOFN_MEMBER_GONE || member.state == KOFN_MEMBER_LEFT)
+        CU_ASSERT_EQUAL(member.finished,
+                        member.merged + member.late + member.refused + member.lost);
+    CU_ASSERT(member.merged + member.late + member.refused <= member.finished);
+}
+
+void cluster_end(struct cluster *cluster)
+{
+    for (uint32_t rank = 0; rank < cluster->attr.workers; rank++)
+        if (cluster->pids[rank])
+            kill(cluster->pids[rank], SIGCONT);
+    if (!cluster->server)
+        return;
+    kofn_server_stop(cluster->server, CLUSTER_PATIENCE);
+    for (uint32_t rank = 0; rank < cluster->attr.workers; rank++)
+        check_account(cluster, rank);
+    for (uint32_t rank = 0; rank < cluster->attr.workers; rank++)
+        if (cluster->pids[rank])
+            CU_ASSERT_EQUAL(cluster_wait(cluster->pids[rank]), 0);
+    kofn_server_close(cluster->server);
+}

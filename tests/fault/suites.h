@@ -1,0 +1,4 @@
+/* suites.h: the suites of faults, one line a file tests/fault/test_NAME.c; see tests/unit/suites.h.
+ */
+SUITE(joining)
+SUITE(workers)

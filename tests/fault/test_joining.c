@@ -1,0 +1,217 @@
+/* Strangers, impostors and dead servers: what the control channel lets in, and what a worker does
+ * when it breaks. */
+#include <CUnit/CUnit.h>
+#include <CUnit/TestDB.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/channel.h"
+#include "tests/fault/cluster.h"
+
+/* Tries to join in a process of its own, while the server steps: its exit status and what it said.
+ */
+static int intrude(struct cluster *cluster, uint32_t rank, uint64_t parameters, char *said,
+                   size_t room)
+{
+    int pipe_fds[2], status = 0;
+    ssize_t got;
+    pid_t pid;
+
+    CU_ASSERT_EQUAL_FATAL(pipe(pipe_fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct kofn_worker_attr attr = {.size = sizeof(attr),
+                                        .address = kofn_server_address(cluster->server),
+                                        .rank = rank,
+                                        .parameters = parameters,
+                                        .timeout = CLUSTER_PATIENCE};
+        struct kofn_worker *worker;
+
+        dup2(pipe_fds[1], STDERR_FILENO);
+        _exit(kofn_worker_open(&attr, &worker) == KOFN_REFUSED ? 7 : 0);
+    }
+    close(pipe_fds[1]);
+    while (waitpid(pid, &status, WNOHANG) == 0)
+        CU_ASSERT(cluster_step(cluster, 1));
+    got = read(pipe_fds[0], said, room - 1);
+    said[got > 0 ? got : 0] = '\0';
+    close(pipe_fds[0]);
+    return WEXITSTATUS(status);
+}
+
+/* A rank beyond N, a rank that is taken and a model of another size are refused with the reason;
+ * nobody else notices. */
+static void test_refused(void)
+{
+    struct cluster cluster;
+    char said[512];
+
+    cluster_init(&cluster, 2);
+    CU_ASSERT_FATAL(cluster_start(&cluster));
+    CU_ASSERT_EQUAL(intrude(&cluster, 2, CLUSTER_PARAMETERS, said, sizeof(said)), 7);
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "rank 2 is not below the number of workers, 2"));
+    CU_ASSERT_EQUAL(intrude(&cluster, 1, CLUSTER_PARAMETERS, said, sizeof(said)), 7);
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "rank 1 is taken by pid"));
+    CU_ASSERT_EQUAL(intrude(&cluster, 0, CLUSTER_PARAMETERS + 1, said, sizeof(said)), 7);
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "1001 parameters, the server's has 1000"));
+    CU_ASSERT(cluster_step(&cluster, 3));
+    CU_ASSERT_EQUAL(cluster.report.merged, 2);
+    cluster_end(&cluster);
+}
+
+/* Sends raw bytes to the server; it must hang up and go on. */
+static void intrude_bytes(struct cluster *cluster, const void *bytes, size_t length)
+{
+    struct timeval patience = {.tv_sec = 10};
+    char answer[KOFN_WIRE_BYTES];
+    ssize_t got = 1;
+    int fd;
+
+    CU_ASSERT_EQUAL_FATAL(kofn_channel_connect(kofn_server_address(cluster->server),
+                                               kofn_now_ns() + CLUSTER_PATIENCE, &fd, NULL),
+                          0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    CU_ASSERT_EQUAL(send(fd, bytes, length, 0), (ssize_t)length);
+    CU_ASSERT(cluster_step(cluster, 3));
+    while (got > 0)
+        got = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
+    CU_ASSERT_EQUAL(got, 0); /* hung up, not silent */
+    close(fd);
+}
+
+/* A hello of another version, with another magic, cut short, too long or out of turn ends the
+ * connection alone. */
+static void test_bad_hello(void)
+{
+    struct kofn_wire hello = {.type = KOFN_WIRE_HELLO}, ready = {.type = KOFN_WIRE_READY};
+    unsigned char good[KOFN_WIRE_BYTES], bad[2 * KOFN_WIRE_BYTES] = {0};
+    struct cluster cluster;
+    size_t length;
+
+    cluster_init(&cluster, 2);
+    cluster.log.log.level = KOFN_LOG_WARN;
+    CU_ASSERT_FATAL(cluster_start(&cluster));
+    length = kofn_wire_pack(&hello, good);
+    memcpy(bad, good, length);
+    bad[4] ^= 2;
+    intrude_bytes(&cluster, bad, length);
+    CU_ASSERT(cluster_said(&cluster, "may not join", "another version of the protocol"));
+    memcpy(bad, good, length);
+    bad[0] ^= 1;
+    intrude_bytes(&cluster, bad, length);
+    CU_ASSERT(cluster_said(&cluster, "may not join", "not a message of kofn"));
+    intrude_bytes(&cluster, good, length - 1);
+    intrude_bytes(&cluster, bad, sizeof(bad));
+    length = kofn_wire_pack(&ready, good);
+    intrude_bytes(&cluster, good, length);
+    CU_ASSERT(cluster_said(&cluster, "may not join", "out of turn"));
+    CU_ASSERT(cluster_step(&cluster, 3));
+    CU_ASSERT_EQUAL(cluster.report.merged, 2);
+    cluster_end(&cluster);
+}
+
+/* Without its workers a start ends at its time-out, and lists who is missing. */
+static void test_nobody_comes(void)
+{
+    struct cluster cluster;
+    float model[CLUSTER_PARAMETERS] = {0};
+
+    cluster_init(&cluster, 3);
+    cluster.attr.join_timeout = 50 * KOFN_NS_PER_MS;
+    CU_ASSERT_EQUAL_FATAL(kofn_server_open(&cluster.attr, &cluster.server), 0);
+    CU_ASSERT_EQUAL(kofn_server_start(cluster.server, model), KOFN_TIMEOUT);
+    CU_ASSERT(cluster_said(&cluster, "0 of 3 workers", "missing: rank 0, 1, 2"));
+    kofn_server_close(cluster.server);
+}
+
+/* A worker whose server never comes gives up at its time-out. */
+static void test_no_server(void)
+{
+    struct cluster_worker worker = {.timeout = 50 * KOFN_NS_PER_MS};
+    struct cluster cluster;
+
+    cluster_init(&cluster, 1);
+    CU_ASSERT_EQUAL(cluster_work("shm:nobody-listens-here", 0, &worker, &cluster.log.log), 1);
+    CU_ASSERT(cluster_said(&cluster, "no server at shm:nobody-listens-here", "for 0."));
+    CU_ASSERT_EQUAL(cluster_work("tcp://example", 0, &worker, &cluster.log.log), 1);
+    CU_ASSERT(cluster_said(&cluster, "'tcp://example'", "shm:NAME"));
+}
+
+/* A server in a process of its own, which steps until it is killed. */
+static void serve_forever(struct cluster *cluster)
+{
+    float model[CLUSTER_PARAMETERS] = {0};
+
+    cluster->attr.log = NULL;
+    if (kofn_server_open(&cluster->attr, &cluster->server) ||
+        kofn_server_start(cluster->server, model))
+        _exit(1);
+    while (cluster_step(cluster, 1)) {
+    }
+    _exit(1);
+}
+
+/* The server is killed, or frozen: its workers end within their deadline, and say who failed them.
+ */
+static void server_fails(int signal, uint64_t timeout, const char *reason)
+{
+    struct cluster_worker worker = {.update_ns = 2 * KOFN_NS_PER_MS, .timeout = timeout};
+    struct cluster cluster;
+    char address[64], name[32];
+    pid_t server, killer;
+
+    cluster_init(&cluster, 1);
+    snprintf(address, sizeof(address), "shm:fault-test-%d", (int)getpid());
+    cluster.attr.address = address;
+    server = fork();
+    if (server == 0)
+        serve_forever(&cluster);
+    killer = fork();
+    if (killer == 0) { /* once the second worker is refused, the first is at work */
+        struct kofn_worker_attr attr = {.size = sizeof(attr),
+                                        .address = address,
+                                        .parameters = CLUSTER_PARAMETERS,
+                                        .timeout = CLUSTER_PATIENCE};
+        static const struct kofn_log mute = {.level = (enum kofn_log_level) - 1};
+        struct kofn_worker *other;
+
+        attr.rank = 1; /* beyond N */
+        attr.log = &mute;
+        while (kofn_worker_open(&attr, &other) != KOFN_REFUSED) {
+        }
+        kill(server, signal);
+        _exit(0);
+    }
+    CU_ASSERT_EQUAL(cluster_work(address, 0, &worker, &cluster.log.log), 1);
+    snprintf(name, sizeof(name), "pid %d", (int)server);
+    CU_ASSERT(cluster_said(&cluster, name, reason));
+    kill(server, SIGKILL);
+    cluster_wait(server);
+    cluster_wait(killer);
+}
+
+static void test_server_killed(void)
+{
+    server_fails(SIGKILL, CLUSTER_PATIENCE, "is gone");
+}
+
+static void test_server_frozen(void)
+{
+    server_fails(SIGSTOP, KOFN_NS_PER_S, "no sign of the server");
+}
+
+void kofn_suite_joining(void)
+{
+    CU_pSuite suite = CU_add_suite("joining", NULL, NULL);
+
+    CU_add_test(suite, "refused with a reason", test_refused);
+    CU_add_test(suite, "bad hello", test_bad_hello);
+    CU_add_test(suite, "nobody comes", test_nobody_comes);
+    CU_add_test(suite, "no server", test_no_server);
+    CU_add_test(suite, "server killed", test_server_killed);
+    CU_add_test(suite, "server frozen", test_server_frozen);
+}
