@@ -152,6 +152,7 @@ static struct kofn_score mlp_evaluate(struct kofn_model *model, const float *par
 
 const struct kofn_model_ops kofn_model_mlp = {
     .name = "mlp",
+    .learning_rate = 0.05,
     .has_data = true,
     .parameters = mlp_parameters,
     .workspace = mlp_workspace,

@@ -8,8 +8,6 @@
 #include "train/dense.h"
 #include "train/model_ops.h"
 
-#define BATCH 64u
-#define HIDDEN 256u
 #define DIMENSION 10u
 #define WORKSPACE_MAX ((size_t)1 << 32) /* f32 elements; a plain bound against overflow */
 
@@ -47,9 +45,9 @@ static int complete(struct kofn_model_attr *attr, const struct kofn_model_ops *o
                     const struct kofn_log *log)
 {
     if (!attr->batch)
-        attr->batch = BATCH;
+        attr->batch = KOFN_MODEL_BATCH;
     if (!attr->hidden)
-        attr->hidden = HIDDEN;
+        attr->hidden = KOFN_MODEL_HIDDEN;
     if (!attr->dimension && ops == &kofn_model_quadratic)
         attr->dimension = DIMENSION;
     if (!attr->workers)
@@ -124,6 +122,14 @@ void kofn_model_close(struct kofn_model *model)
     free(model->workspace);
     free(model->labels);
     free(model);
+}
+
+double kofn_model_learning_rate(const char *name)
+{
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(models); i++)
+        if (!strcmp(models[i]->name, name))
+            return models[i]->learning_rate;
+    return 0;
 }
 
 size_t kofn_model_parameters(const struct kofn_model *model)

@@ -17,6 +17,9 @@
 #include "base/log.h"
 #include "train/data.h"
 
+#define KOFN_MODEL_BATCH 32u   /* default size of a mini-batch */
+#define KOFN_MODEL_HIDDEN 128u /* default units of a hidden layer */
+
 #define KOFN_MODEL_BATCH_MAX 65536u
 #define KOFN_MODEL_HIDDEN_MAX 65536u
 #define KOFN_MODEL_DIMENSION_MAX (1u << 28)
@@ -26,8 +29,8 @@ struct kofn_model_attr {
     const char *name;             /* one of the above */
     const struct kofn_data *data; /* must outlive the model; NULL where the model has none */
     uint64_t seed;                /* of the first parameters, and of b_m */
-    uint32_t batch;               /* largest mini-batch of a gradient; 64 */
-    uint32_t hidden;              /* units of the hidden layer of mlp; 256 */
+    uint32_t batch;               /* largest mini-batch of a gradient; KOFN_MODEL_BATCH */
+    uint32_t hidden;              /* units of the hidden layer of mlp; KOFN_MODEL_HIDDEN */
     uint32_t dimension;           /* parameters of quadratic (10) and none (0) */
     uint32_t workers;             /* that share a quadratic; 1 */
     uint32_t threads;             /* of OpenBLAS, for the whole process; 1 */
@@ -78,6 +81,11 @@ float kofn_model_gradient(struct kofn_model *model, const float *parameters,
  */
 struct kofn_score kofn_model_evaluate(struct kofn_model *model, const float *parameters,
                                       const struct kofn_samples *set, uint32_t limit);
+
+/* A learning rate that suits the model's own data sets, batch and hidden layer by default: of local
+ * updates, and of a gradient that is a mean. 0 for a name there is not.
+ */
+double kofn_model_learning_rate(const char *name);
 
 /* The names of all models there are, those that need a missing library included. */
 extern const char *const kofn_model_names[];

@@ -9,6 +9,7 @@
 struct kofn_model_ops {
     const char *name;
     bool has_data;
+    double learning_rate; /* what kofn_model_learning_rate() says */
 
     /* Sizes, from attr alone; parameters must not overflow, which kofn_model_open() checks before.
      */

@@ -83,6 +83,7 @@ static struct kofn_score quadratic_evaluate(struct kofn_model *model, const floa
 
 const struct kofn_model_ops kofn_model_quadratic = {
     .name = "quadratic",
+    .learning_rate = 0.1,
     .parameters = dimension,
     .workspace = quadratic_workspace,
     .prepare = quadratic_prepare,
@@ -113,6 +114,7 @@ static struct kofn_score none_evaluate(struct kofn_model *model, const float *pa
 
 const struct kofn_model_ops kofn_model_none = {
     .name = "none",
+    .learning_rate = 0.1,
     .parameters = dimension,
     .workspace = nothing,
     .init = zeros,

@@ -71,6 +71,7 @@ static struct kofn_score softmax_evaluate(struct kofn_model *model, const float 
 
 const struct kofn_model_ops kofn_model_softmax = {
     .name = "softmax",
+    .learning_rate = 0.01,
     .has_data = true,
     .parameters = softmax_parameters,
     .workspace = softmax_workspace,
