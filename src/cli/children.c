@@ -127,8 +127,8 @@ static void reap(struct kofn_children *children)
         child->ended = true;
         children->running--;
         if (child->status)
-            kofn_log(children->log, KOFN_LOG_INFO, "rank %u (pid %d): %s", rank, (int)child->pid,
-                     kofn_child_end(child, text));
+            kofn_log(children->log, WIFSIGNALED(child->status) ? KOFN_LOG_WARN : KOFN_LOG_INFO,
+                     "rank %u (pid %d): %s", rank, (int)child->pid, kofn_child_end(child, text));
     }
 }
 

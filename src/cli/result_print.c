@@ -45,6 +45,12 @@ void kofn_result_print_workers(const struct kofn_result *result, FILE *stream)
     kofn_table_free(&table);
 }
 
+static bool is_slow(const struct kofn_member_report *member)
+{
+    return member->cause != KOFN_CAUSE_NONE || member->state == KOFN_MEMBER_SLOW ||
+           member->state == KOFN_MEMBER_SUSPECT;
+}
+
 /* The middle of what the workers without a cause need for a local update; NaN if there is none.
  * Looks for the value that as many are above as below, which needs no memory.
  */
@@ -57,10 +63,10 @@ static double usual_compute(const struct kofn_result *result)
         const struct kofn_member_report *member = &result->members[i];
         int64_t gap = 0;
 
-        if (!member->finished || member->cause != KOFN_CAUSE_NONE)
+        if (!member->finished || is_slow(member))
             continue;
         for (uint32_t j = 0; j < result->workers; j++)
-            if (result->members[j].finished && result->members[j].cause == KOFN_CAUSE_NONE)
+            if (result->members[j].finished && !is_slow(&result->members[j]))
                 gap += (result->members[j].compute_mean > member->compute_mean) -
                        (result->members[j].compute_mean < member->compute_mean);
         gap = gap < 0 ? -gap : gap;
@@ -78,8 +84,7 @@ static void name_worker(const struct kofn_member_report *member, double usual, F
 
     switch (member->cause) {
     case KOFN_CAUSE_DEAD:
-        fprintf(stream, "rank %u (pid %d) is dead; the others went on without it\n", member->rank,
-                member->pid);
+        fprintf(stream, "rank %u (pid %d) is dead\n", member->rank, member->pid);
         break;
     case KOFN_CAUSE_COMPUTE:
         fprintf(stream, "rank %u is slow: a local update takes it %s", member->rank,
@@ -97,7 +102,8 @@ static void name_worker(const struct kofn_member_report *member, double usual, F
                 member->rank, kofn_show_seconds(member->wait_mean, text));
         break;
     default:
-        break;
+        fprintf(stream, "rank %u is slow: a local update takes it %s\n", member->rank,
+                kofn_show_seconds(member->compute_mean, text));
     }
 }
 
@@ -107,7 +113,7 @@ static void name_slow_workers(const struct kofn_result *result, FILE *stream)
     uint32_t slow = 0;
 
     for (uint32_t i = 0; i < result->workers; i++)
-        if (result->members[i].cause != KOFN_CAUSE_NONE && slow++ < NAMED)
+        if (is_slow(&result->members[i]) && slow++ < NAMED)
             name_worker(&result->members[i], usual, stream);
     if (slow > NAMED)
         fprintf(stream, "and %u more; see the table\n", slow - NAMED);

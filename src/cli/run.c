@@ -11,7 +11,6 @@
 #include "cli/stop.h"
 #include "transports/transport.h"
 
-#define LEAVE_NS (2 * KOFN_NS_PER_S) /* for workers, once the job is over */
 #define COMMAND_BYTES 4096
 
 /* ---- before ---- */
@@ -128,7 +127,8 @@ static void clean_up(struct kofn_run *run)
     kofn_stop_wakes(NULL);
     kofn_evaluator_close(run->evaluator);
     kofn_server_close(run->server);
-    kofn_children_end(&run->children, kofn_deadline(kofn_now_ns(), LEAVE_NS));
+    kofn_children_end(&run->children, 0); /* ended already, unless something has failed */
+    kofn_run_unshare_memory(run);
     kofn_place_free(&run->map);
     kofn_topology_close(run->topology);
     if (run->trace)
@@ -143,7 +143,6 @@ static void clean_up(struct kofn_run *run)
 
 /* ---- the job ---- */
 
-/* Ends the workers before their files are closed and their counts are printed. */
 static int run_and_report(struct kofn_run *run)
 {
     int rc, reported;
@@ -153,7 +152,6 @@ static int run_and_report(struct kofn_run *run)
         kofn_children_end(&run->children, 0); /* they wait for a server that will not come */
         return rc;
     }
-    kofn_children_end(&run->children, kofn_deadline(kofn_now_ns(), LEAVE_NS));
     reported = report(run);
     return rc ? rc : reported;
 }
@@ -169,6 +167,9 @@ static int run_here(struct kofn_run *run)
     if (rc)
         return rc;
     rc = kofn_run_open_server(run);
+    if (rc)
+        return rc;
+    rc = kofn_run_share_memory(run);
     if (rc)
         return rc;
     kofn_stop_wakes(run->server);

@@ -29,6 +29,7 @@ struct kofn_run {
     struct kofn_place_map map;
     struct kofn_server *server;
     struct kofn_worker_task task; /* of every worker */
+    struct kofn_busy *busy;       /* by rank; shared with them; NULL = not there yet */
     struct kofn_children children;
     struct kofn_evaluator *evaluator;
 
@@ -46,6 +47,11 @@ struct kofn_run {
 int kofn_run_place(struct kofn_run *run);
 
 int kofn_run_open_server(struct kofn_run *run);
+
+/* What workers say of their time in memory is shared: made before they are started, freed when they
+ * have ended. */
+int kofn_run_share_memory(struct kofn_run *run);
+void kofn_run_unshare_memory(struct kofn_run *run);
 
 /* Starts the worker processes; binds this thread, the server's, after that. */
 int kofn_run_start_workers(struct kofn_run *run);

@@ -10,8 +10,8 @@
 #include "cli/stop.h"
 
 #define LOOK_NS (50 * KOFN_NS_PER_MS) /* at least so often the loop looks up */
-#define STOP_NS (2 * KOFN_NS_PER_S)   /* a worker in the middle of an update has time to finish it \
-                                       */
+#define STOP_NS (2 * KOFN_NS_PER_S)   /* for workers to finish the update they are in */
+#define LEAVE_NS (1 * KOFN_NS_PER_S)  /* for their processes to end after that */
 
 static double seconds_since(const struct kofn_run *run, uint64_t now)
 {
@@ -147,6 +147,14 @@ static int serve(struct kofn_run *run)
 
 /* ---- end ---- */
 
+/* As the worker itself knows it: the server does not see what updates cost that were cancelled. */
+static double idle_of(const struct kofn_busy *busy)
+{
+    if (!busy->start_ns || busy->end_ns <= busy->start_ns)
+        return NAN;
+    return fmax(0, 1 - (double)busy->busy_ns / (double)(busy->end_ns - busy->start_ns));
+}
+
 /* The final account of every worker. How it did is told by its state in the job, not by its leaving
  * at the end. */
 static void close_accounts(struct kofn_run *run)
@@ -161,8 +169,7 @@ static void close_accounts(struct kofn_run *run)
             last.state = members[rank].state;
         if (last.cause == KOFN_CAUSE_NONE)
             last.cause = members[rank].cause;
-        /* a worker that computes is not idle because the job has ended meanwhile */
-        last.idle_fraction = members[rank].idle_fraction;
+        last.idle_fraction = idle_of(&run->busy[rank]);
         members[rank] = last;
     }
 }
@@ -173,6 +180,7 @@ static void finish(struct kofn_run *run, uint64_t end)
 
     read_members(run);
     kofn_server_stop(run->server, STOP_NS);
+    kofn_children_end(&run->children, kofn_deadline(kofn_now_ns(), LEAVE_NS));
     close_accounts(run);
     take_score(run, true); /* one that was running */
     kofn_evaluator_give(run->evaluator, kofn_server_model(run->server), &last);

@@ -1,5 +1,6 @@
 /* run_workers.c: the processes of a job on this machine, and the CPUs they get. */
 #include <kofn/kofn.h>
+#include <sys/mman.h>
 
 #include "algorithms/algorithm.h"
 #include "cli/run.h"
@@ -48,6 +49,29 @@ int kofn_run_open_server(struct kofn_run *run)
     return kofn_server_open(&attr, &run->server);
 }
 
+static size_t busy_bytes(const struct kofn_run *run)
+{
+    return run->terms.workers * sizeof(*run->busy);
+}
+
+int kofn_run_share_memory(struct kofn_run *run)
+{
+    void *memory =
+        mmap(NULL, busy_bytes(run), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (memory == MAP_FAILED)
+        return kofn_error_errno(run->log, "workers: %zu bytes of shared memory", busy_bytes(run));
+    run->busy = memory;
+    return 0;
+}
+
+void kofn_run_unshare_memory(struct kofn_run *run)
+{
+    if (run->busy)
+        munmap(run->busy, busy_bytes(run));
+    run->busy = NULL;
+}
+
 /* In the process of rank @rank. */
 static int work(void *arg, uint32_t rank, const struct kofn_log *log)
 {
@@ -68,7 +92,8 @@ int kofn_run_start_workers(struct kofn_run *run)
                                           .lr = run->conf->lr,
                                           .terms = &run->terms,
                                           .workload = &run->workload,
-                                          .trace = run->trace};
+                                          .trace = run->trace,
+                                          .busy = run->busy};
     rc = kofn_children_start(&run->children, run->terms.workers, work, run, run->log);
     if (rc || run->conf->pin == KOFN_PIN_OFF)
         return rc;

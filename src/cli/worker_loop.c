@@ -17,8 +17,8 @@ struct loop {
     struct kofn_learner learner;
     struct kofn_delay_source delays;
     float *model;
-    float *gradient;   /* own memory, where the payload is DELTA; else NULL */
-    uint64_t start_ns; /* it had its first model */
+    float *gradient; /* own memory, where the payload is DELTA; else NULL */
+    struct kofn_busy *busy;
     uint64_t flushed_ns;
     size_t parameters;
 };
@@ -37,7 +37,7 @@ static void record(struct loop *loop, const struct step *step, uint64_t end, uin
                                            .round = step->round,
                                            .update = step->update,
                                            .cancelled = cancelled,
-                                           .start_ns = step->begin - loop->start_ns,
+                                           .start_ns = step->begin - loop->busy->start_ns,
                                            .compute_ns = step->computed - step->begin,
                                            .delay_ns = end - step->computed,
                                            .publish_ns = published - end};
@@ -58,7 +58,7 @@ static uint64_t pause_of(struct loop *loop, const struct step *step)
 {
     const struct kofn_terms *terms = loop->task->terms;
     double factor = kofn_straggler_factor(terms->stragglers, terms->straggler_count, loop->rank,
-                                          step->begin - loop->start_ns);
+                                          step->begin - loop->busy->start_ns);
     double compute = (double)(step->computed - step->begin);
     double delay = kofn_delay_next(&terms->delay, &loop->delays, step->round);
     double pause = factor * (compute + delay) - compute;
@@ -101,6 +101,8 @@ static int work(struct loop *loop, struct step *step)
     if (pause)
         rc = pause_for(loop, pause);
     end = kofn_now_ns();
+    loop->busy->busy_ns += end - step->begin;
+    loop->busy->end_ns = end;
     if (rc) {
         /* too late: the model has not been touched, and the update never was */
         record(loop, step, end, end, true);
@@ -125,10 +127,11 @@ static int work_until_over(struct loop *loop)
         do
             rc = kofn_worker_take(loop->worker, loop->model, &step.round);
         while (rc == KOFN_INTERRUPTED);
+        loop->busy->end_ns = kofn_now_ns(); /* what it waited for does not matter */
         if (rc)
             return rc;
-        if (!loop->start_ns)
-            loop->start_ns = kofn_now_ns();
+        if (!loop->busy->start_ns)
+            loop->busy->start_ns = loop->busy->end_ns;
         for (step.update = 0; !rc; step.update++)
             rc = work(loop, &step);
         if (rc != KOFN_ROUND_OVER)
@@ -158,8 +161,11 @@ int kofn_worker_loop(const struct kofn_worker_task *task, uint32_t rank, const s
                                     .parameters = task->workload->parameters,
                                     .spin = task->spin,
                                     .log = log};
-    struct loop loop = {
-        .task = task, .log = log, .rank = rank, .parameters = task->workload->parameters};
+    struct loop loop = {.task = task,
+                        .log = log,
+                        .rank = rank,
+                        .busy = &task->busy[rank],
+                        .parameters = task->workload->parameters};
     int rc;
 
     kofn_delay_source_init(&loop.delays, task->workload->seed, rank);

@@ -11,6 +11,14 @@
 #include "cli/workload.h"
 #include "sim/trace.h"
 
+/* What a worker has done with its time; in memory that the parent shares, written by the worker
+ * alone. */
+struct kofn_busy {
+    KOFN_LINE_ALIGNED uint64_t start_ns; /* it had its first model; 0 = not yet */
+    uint64_t end_ns;                     /* of what it did last */
+    uint64_t busy_ns; /* computing and injected delay, that of cancelled updates too */
+};
+
 struct kofn_worker_task {
     const char *address;
     uint64_t spin;
@@ -18,6 +26,7 @@ struct kofn_worker_task {
     const struct kofn_terms *terms;
     const struct kofn_workload *workload;
     struct kofn_trace_writer *trace; /* NULL = nothing is recorded */
+    struct kofn_busy *busy;          /* by rank */
 };
 
 /* Works as rank @rank until the job is over. Returns 0 then, else what went wrong; logged. */
