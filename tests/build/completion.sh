@@ -12,10 +12,13 @@ completed()
 }
 
 kofn=$top_builddir/kofn
-for command in run serve work sim plan perf info; do
+[ -n "$(commands "$kofn")" ] || fail "kofn --help lists no commands"
+for command in $(commands "$kofn"); do
     completed "$kofn" "" | grep -qx "$command" || fail "$command is not offered"
     "$kofn" "$command" --help | long_options >"$scratch/offered"
     completed "$kofn" "$command" -- >"$scratch/completed"
     diff "$scratch/offered" "$scratch/completed" || fail "kofn $command: --help and completion differ"
 done
-[ "$(completed "$kofn" run --late m)" = merge ] || fail "the value of --late is not completed"
+for pair in --late:merge --publish:on-close -a:stsyn --algorithm:local --model:quadratic; do
+    completed "$kofn" run "${pair%:*}" "" | grep -qx -e "${pair#*:}" || fail "kofn run ${pair%:*} does not offer ${pair#*:}"
+done

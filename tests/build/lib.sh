@@ -10,3 +10,6 @@ trap 'rm -rf "$scratch"' EXIT
 
 # long_options: the long options in the --help text on standard input, one a line
 long_options() { grep -oE '(^|[ ,=[(|])--[a-z][a-z0-9-]*' | grep -oE -e '--[a-z0-9-]*' | sort -u; }
+
+# commands KOFN: its subcommands, as its --help lists them
+commands() { "$1" --help | sed -n 's/^  \([a-z][a-z]*\)  *[^ ].*/\1/p'; }

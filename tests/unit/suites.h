@@ -2,9 +2,11 @@
  * several times by main.c with different meanings of SUITE(), so it has no include guard.
  */
 SUITE(backoff)
+SUITE(data)
 SUITE(delay)
 SUITE(histogram)
 SUITE(mem)
+SUITE(model)
 SUITE(parse)
 SUITE(place)
 SUITE(place_bind)
@@ -13,5 +15,6 @@ SUITE(place_random)
 SUITE(random)
 SUITE(reduce)
 SUITE(reduce_pool)
+SUITE(split)
 SUITE(status)
 SUITE(straggler)
