@@ -1,6 +1,6 @@
 #include "math/reduce.h"
 
-#include <unistd.h>
+#include <stdio.h>
 #ifdef __x86_64__
 #include <cpuid.h>
 #endif
@@ -59,12 +59,32 @@ const struct kofn_reduce_ops *kofn_reduce_select(void)
     return tables[i].ops;
 }
 
+/* Reads a number from a file of the first CPU's cache @index; 0 if there is none. */
+static size_t cache_number(unsigned index, const char *name)
+{
+    unsigned long value = 0;
+    char path[96];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu0/cache/index%u/%s", index, name);
+    file = fopen(path, "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%lu", &value) != 1) /* sizes are in KiB and say so behind the number */
+        value = 0;
+    fclose(file);
+    return value;
+}
+
+/* Not from sysconf(): on some machines glibc takes the caches of all dies together for one. */
 size_t kofn_reduce_stream_bytes(void)
 {
-    long bytes = -1;
+    size_t level = 0, kib = 0, next;
 
-#ifdef _SC_LEVEL3_CACHE_SIZE
-    bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-#endif
-    return (bytes > 0 ? (size_t)bytes : LAST_LEVEL_GUESS) / 2;
+    for (unsigned index = 0; (next = cache_number(index, "level")) > 0; index++)
+        if (next >= level) {
+            level = next;
+            kib = cache_number(index, "size");
+        }
+    return (kib ? kib << 10 : LAST_LEVEL_GUESS) / 2;
 }

@@ -28,9 +28,11 @@
 #define BLOCK (2 * KOFN_CACHE_LINE / sizeof(float))
 #define VECTORS (BLOCK / LANES)
 
-/* Sources read side by side: more streams than this and the hardware's prefetchers lose them
- * (measured). */
+/* Updates read side by side: with more streams than this the hardware's prefetchers lose them. A
+ * power of two. */
 #define GROUP 8
+/* Elements a merge does at a time: a line, and two vectors at least. */
+#define STEP (LANES > 8 ? 2 * LANES : KOFN_CACHE_LINE / sizeof(float))
 /* Elements of a tile, the columns summed before the next: with its sources it passes through the
  * first-level cache. */
 #define TILE 4096
@@ -122,39 +124,59 @@ INLINE bool merge_ends(const struct kofn_merge *merge, size_t first, size_t last
     return finite;
 }
 
-/* out[i] = from[i] + sum of @count updates from element @at on, for @n elements in whole blocks. */
+/* out[i] = from[i] + sum of @count updates from element @at on, for @n elements in whole steps.
+ * @count is a constant, so that the loops over it vanish and weights and pointers stay in
+ * registers: the fewer instructions a line takes, the more lines are on their way from memory at a
+ * time.
+ */
 INLINE bits merge_group(float *out, const float *from, const struct kofn_merge *merge, size_t k,
                         size_t count, size_t at, size_t n, enum kofn_element element, bool stream)
 {
-    const void *const *updates = merge->updates + k;
-    const float *weights = merge->weights + k;
+    const void *updates[GROUP];
+    vector weights[GROUP];
     bits found = {0};
 
-    for (size_t i = 0; i < n; i += BLOCK) {
-        vector sum[VECTORS] = {{0}};
-
-        if (from) {
-            UNROLL
-            for (size_t j = 0; j < VECTORS; j++)
-                sum[j] = load(from + i + j * LANES);
-        }
-        for (size_t u = 0; u < count; u++) {
-            const vector weight = weights[u] - (vector){0}; /* in every lane */
-
-            UNROLL
-            for (size_t j = 0; j < VECTORS; j++) {
-                vector product = weight * load_element(updates[u], at + i + j * LANES, element);
-
-                sum[j] += product;
-            }
-        }
+    UNROLL
+    for (size_t u = 0; u < count; u++) {
+        updates[u] = merge->updates[k + u];
+        weights[u] = merge->weights[k + u] - (vector){0}; /* in every lane */
+    }
+    for (size_t i = 0; i < n; i += STEP) {
         UNROLL
-        for (size_t j = 0; j < VECTORS; j++) {
-            found |= not_finite(sum[j]);
-            store(out + i + j * LANES, sum[j], stream);
+        for (size_t j = i; j < i + STEP; j += LANES) {
+            vector sum = {0};
+
+            if (from)
+                sum = load(from + j);
+            UNROLL
+            for (size_t u = 0; u < count; u++) {
+                vector product = weights[u] * load_element(updates[u], at + j, element);
+
+                sum += product;
+            }
+            found |= not_finite(sum);
+            store(out + j, sum, stream);
         }
     }
     return found;
+}
+
+/* The same for a @count that is known at run time, one of those below. */
+INLINE bits merge_some(float *out, const float *from, const struct kofn_merge *merge, size_t k,
+                       size_t count, size_t at, size_t n, enum kofn_element element, bool stream)
+{
+    switch (count) {
+    case 8:
+        return merge_group(out, from, merge, k, 8, at, n, element, stream);
+    case 4:
+        return merge_group(out, from, merge, k, 4, at, n, element, stream);
+    case 2:
+        return merge_group(out, from, merge, k, 2, at, n, element, stream);
+    case 1:
+        return merge_group(out, from, merge, k, 1, at, n, element, stream);
+    default:
+        return merge_group(out, from, merge, k, 0, at, n, element, stream);
+    }
 }
 
 /* A tile of columns: groups of updates are summed in @scratch, the last group writes the result. */
@@ -162,15 +184,18 @@ INLINE bits merge_tile(const struct kofn_merge *merge, float *scratch, size_t at
                        enum kofn_element element)
 {
     const float *from = merge->base ? merge->base + at : NULL;
-    size_t k = 0;
+    size_t size = GROUP, left = merge->count, k = 0;
 
-    for (; merge->count - k > GROUP; k += GROUP) {
-        merge_group(scratch, from, merge, k, GROUP, at, n, element, false);
-        from = scratch;
+    for (;; k += size, left -= size, from = scratch) {
+        while (size > left)
+            size /= 2;
+        if (size == left)
+            break;
+        merge_some(scratch, from, merge, k, size, at, n, element, false);
     }
     if (merge->stream)
-        return merge_group(merge->out + at, from, merge, k, merge->count - k, at, n, element, true);
-    return merge_group(merge->out + at, from, merge, k, merge->count - k, at, n, element, false);
+        return merge_some(merge->out + at, from, merge, k, size, at, n, element, true);
+    return merge_some(merge->out + at, from, merge, k, size, at, n, element, false);
 }
 
 INLINE bool merge_range(const struct kofn_merge *merge, size_t first, size_t last,
@@ -181,7 +206,7 @@ INLINE bool merge_range(const struct kofn_merge *merge, size_t first, size_t las
     bool finite = merge_ends(merge, first, at, element);
     bits found = {0};
 
-    for (size_t n; (n = KOFN_MIN((last - at) / BLOCK * BLOCK, (size_t)TILE)) > 0; at += n)
+    for (size_t n; (n = KOFN_MIN((last - at) / STEP * STEP, (size_t)TILE)) > 0; at += n)
         found |= merge_tile(merge, scratch, at, n, element);
     if (merge->stream)
         FENCE();

@@ -20,13 +20,14 @@
 
 typedef float lanes __attribute__((vector_size(16)));
 
-static inline lanes widen_f16(const uint16_t *at)
+/* Not inlined: they are long, and the kernels have many copies of what they inline. */
+static __attribute__((noinline)) lanes widen_f16(const uint16_t *at)
 {
     return (lanes){kofn_f16_widen(at[0]), kofn_f16_widen(at[1]), kofn_f16_widen(at[2]),
                    kofn_f16_widen(at[3])};
 }
 
-static inline void narrow_f16(uint16_t *at, lanes value)
+static __attribute__((noinline)) void narrow_f16(uint16_t *at, lanes value)
 {
     for (int i = 0; i < LANES; i++)
         at[i] = kofn_f16_narrow(value[i]);

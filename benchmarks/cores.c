@@ -1,0 +1,57 @@
+#include "benchmarks/cores.h"
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/log.h"
+
+/* The lowest CPU of the core that @cpu is a thread of; @cpu itself if the system does not say. */
+static int first_sibling(int cpu)
+{
+    char path[96];
+    int first = cpu;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
+             cpu);
+    file = fopen(path, "r");
+    if (!file)
+        return cpu;
+    if (fscanf(file, "%d", &first) != 1)
+        first = cpu;
+    fclose(file);
+    return first;
+}
+
+int bench_cores(int *cpus, int max)
+{
+    bool taken[CPU_SETSIZE] = {false};
+    cpu_set_t allowed;
+    int count = 0;
+
+    if (sched_getaffinity(0, sizeof(allowed), &allowed))
+        return 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE && count < max; cpu++) {
+        int core = first_sibling(cpu);
+
+        if (!CPU_ISSET(cpu, &allowed) || core < 0 || core >= CPU_SETSIZE || taken[core])
+            continue;
+        taken[core] = true;
+        cpus[count++] = cpu;
+    }
+    return count;
+}
+
+int bench_pin(int cpu)
+{
+    cpu_set_t set;
+
+    if (cpu < 0)
+        return 0;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof(set), &set))
+        return kofn_error_errno(NULL, "cannot stay on CPU %d", cpu);
+    return 0;
+}
