@@ -38,7 +38,7 @@ struct kofn_conf {
     /* the workload */
     const char *model, *data, *split;
     uint32_t hidden, batch;
-    double lr;
+    double lr, momentum;
 
     /* the machine */
     const struct kofn_transport_ops *transport;

@@ -78,7 +78,7 @@ int kofn_command_info(const struct kofn_command *command, int argc, char **argv)
 
     rc = kofn_options_read(&options, command, argc, argv, NULL);
     if (!rc && options.conf.help)
-        kofn_options_help(command);
+        kofn_options_help(command, stdout);
     else if (!rc)
         rc = show(&options);
     kofn_options_free(&options);

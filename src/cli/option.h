@@ -11,6 +11,7 @@
 #define KOFN_CLI_OPTION_H
 
 #include <limits.h>
+#include <stdio.h>
 
 #include "cli/cli.h"
 #include "cli/conf.h"
@@ -106,8 +107,8 @@ const struct kofn_value *kofn_options_value(const struct kofn_options *options, 
 const char *kofn_options_where(const struct kofn_options *options, const char *name,
                                char where[KOFN_WHERE_BYTES]);
 
-/* Writes the --help text of @command to standard output. */
-void kofn_options_help(const struct kofn_command *command);
+/* Writes the --help text of @command. */
+void kofn_options_help(const struct kofn_command *command, FILE *stream);
 
 /* ---- between the files of the option table ---- */
 

@@ -8,24 +8,24 @@
 #define INDENT 29 /* column where texts begin */
 
 /* Prints @text from column @column on, in lines of WIDTH characters that begin at INDENT. */
-static void print_wrapped(const char *text, size_t column)
+static void print_wrapped(FILE *stream, const char *text, size_t column)
 {
     while (*text) {
         size_t word = strcspn(text, " ");
 
         if (column > INDENT && column + 1 + word > WIDTH) {
-            printf("\n%*s", INDENT, "");
+            fprintf(stream, "\n%*s", INDENT, "");
             column = INDENT;
         } else if (column > INDENT) {
-            putchar(' ');
+            fputc(' ', stream);
             column++;
         }
-        printf("%.*s", (int)word, text);
+        fprintf(stream, "%.*s", (int)word, text);
         column += word;
         text += word;
         text += strspn(text, " ");
     }
-    putchar('\n');
+    fputc('\n', stream);
 }
 
 /* Appends "one of A, B, C" to @text. */
@@ -38,7 +38,7 @@ static void append_choices(const struct kofn_option *option, char *text, size_t 
         used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "; one of ", name);
 }
 
-static void print_option(const struct kofn_option *option)
+static void print_option(FILE *stream, const struct kofn_option *option)
 {
     char head[64], letter[] = "    ", text[1024];
     size_t used;
@@ -54,29 +54,30 @@ static void print_option(const struct kofn_option *option)
     used = strlen(text);
     if (option->value && option->argument && used < sizeof(text))
         snprintf(text + used, sizeof(text) - used, " [%s]", option->value);
-    column = printf("%-*s", INDENT - 1, head);
+    column = fprintf(stream, "%-*s", INDENT - 1, head);
     if (column >= INDENT)
-        printf("\n%*s", INDENT - 1, "");
-    putchar(' ');
-    print_wrapped(text, INDENT);
+        fprintf(stream, "\n%*s", INDENT - 1, "");
+    fputc(' ', stream);
+    print_wrapped(stream, text, INDENT);
 }
 
-void kofn_options_help(const struct kofn_command *command)
+void kofn_options_help(const struct kofn_command *command, FILE *stream)
 {
     const char *group = NULL;
 
-    printf("Usage: kofn %s [OPTION]...\n\n%s", command->name, command->text);
+    fprintf(stream, "Usage: kofn %s [OPTION]...\n\n%s", command->name, command->text);
     for (size_t i = 0; i < kofn_option_count; i++) {
         const struct kofn_option *option = &kofn_option_table[i];
 
         if (!(option->commands & command->bit))
             continue;
         if (!group || strcmp(group, option->group))
-            printf("\n%s\n", option->group);
+            fprintf(stream, "\n%s\n", option->group);
         group = option->group;
-        print_option(option);
+        print_option(stream, option);
     }
-    printf("\nAn option can also be set in the environment (KOFN_WORKERS for --workers) or in a\n"
-           "file (workers = 8). The command line beats the environment, the environment\n"
-           "beats the file. Durations take ns, us, ms or s, and are seconds without a unit.\n");
+    fprintf(stream,
+            "\nAn option can also be set in the environment (KOFN_WORKERS for --workers) or\n"
+            "in a file (workers = 8). The command line beats the environment, which beats the\n"
+            "file. Durations take ns, us, ms or s, and are seconds without a unit.\n");
 }

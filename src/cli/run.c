@@ -209,7 +209,7 @@ int kofn_command_run(const struct kofn_command *command, int argc, char **argv)
         return kofn_exit_of(kofn_error(NULL, KOFN_NO_MEMORY, "run: out of memory"));
     result = kofn_exit_of(kofn_options_read(&run->options, command, argc, argv, NULL));
     if (result == KOFN_EXIT_DONE && run->options.conf.help)
-        kofn_options_help(command);
+        kofn_options_help(command, stdout);
     else if (result == KOFN_EXIT_DONE)
         result = run_with_options(run, argc, argv);
     kofn_options_free(&run->options);

@@ -90,6 +90,7 @@ int kofn_run_start_workers(struct kofn_run *run)
     run->task = (struct kofn_worker_task){.address = kofn_server_address(run->server),
                                           .spin = run->map.spin_ns,
                                           .lr = run->conf->lr,
+                                          .momentum = run->conf->momentum,
                                           .terms = &run->terms,
                                           .workload = &run->workload,
                                           .trace = run->trace,

@@ -44,6 +44,11 @@ static int check_counts(struct check *check)
                           "%s: algorithm %s has one local update a round, not %u; local and stsyn "
                           "can have more",
                           where(check, "local-steps"), algorithm->name, conf->local_steps);
+    if (algorithm->payload == KOFN_PAYLOAD_GRADIENT && conf->momentum > 0)
+        return kofn_error(
+            check->log, KOFN_INVALID,
+            "%s: with algorithm %s the server makes the step; workers have no momentum",
+            where(check, "momentum"), algorithm->name);
     if (conf->quorum > conf->workers)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: a quorum of %u is more than there are workers (%u)",

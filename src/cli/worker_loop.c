@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "train/sgd.h"
 
 #define TRACE_FLUSH_NS (500 * KOFN_NS_PER_MS) /* what a killed worker may leave unsaid */
 
@@ -16,6 +17,7 @@ struct loop {
     struct kofn_worker *worker;
     struct kofn_learner learner;
     struct kofn_delay_source delays;
+    struct kofn_sgd sgd;
     float *model;
     float *gradient; /* own memory, where the payload is DELTA; else NULL */
     struct kofn_busy *busy;
@@ -79,12 +81,6 @@ static int pause_for(struct loop *loop, uint64_t duration)
     return rc;
 }
 
-static void descend(float *model, const float *gradient, float lr, size_t parameters)
-{
-    for (size_t i = 0; i < parameters; i++)
-        model[i] -= lr * gradient[i];
-}
-
 /* One local update. Returns 0 for another one on the same model, or what the library says. */
 static int work(struct loop *loop, struct step *step)
 {
@@ -109,7 +105,7 @@ static int work(struct loop *loop, struct step *step)
         return rc;
     }
     if (loop->gradient)
-        descend(loop->model, gradient, (float)loop->task->lr, loop->parameters);
+        kofn_sgd_step(&loop->sgd, loop->model, gradient);
     update = (struct kofn_update){.loss = step->loss, .compute_ns = end - step->begin};
     do
         rc = kofn_worker_report(loop->worker, loop->model, &update);
@@ -132,6 +128,7 @@ static int work_until_over(struct loop *loop)
             return rc;
         if (!loop->busy->start_ns)
             loop->busy->start_ns = loop->busy->end_ns;
+        kofn_sgd_reset(&loop->sgd);
         for (step.update = 0; !rc; step.update++)
             rc = work(loop, &step);
         if (rc != KOFN_ROUND_OVER)
@@ -172,9 +169,12 @@ int kofn_worker_loop(const struct kofn_worker_task *task, uint32_t rank, const s
     rc = kofn_learner_open(&loop.learner, task->workload, rank, log);
     if (rc)
         return rc;
-    rc = kofn_worker_open(&attr, &loop.worker);
+    rc = kofn_sgd_open(loop.parameters, task->lr, task->momentum, log, &loop.sgd);
     if (rc)
         goto close_learner;
+    rc = kofn_worker_open(&attr, &loop.worker);
+    if (rc)
+        goto close_sgd;
     rc = allocate(&loop);
     if (!rc)
         rc = work_until_over(&loop);
@@ -183,6 +183,8 @@ int kofn_worker_loop(const struct kofn_worker_task *task, uint32_t rank, const s
     kofn_worker_close(loop.worker);
     if (task->trace && kofn_trace_flush(task->trace, log) && rc >= 0)
         rc = KOFN_SYSTEM;
+close_sgd:
+    kofn_sgd_close(&loop.sgd);
 close_learner:
     kofn_learner_close(&loop.learner);
     return rc == KOFN_JOB_OVER ? 0 : rc;

@@ -22,7 +22,7 @@ struct kofn_busy {
 struct kofn_worker_task {
     const char *address;
     uint64_t spin;
-    double lr; /* of a local step, where the payload is DELTA */
+    double lr, momentum; /* of a local step, where the payload is DELTA */
     const struct kofn_terms *terms;
     const struct kofn_workload *workload;
     struct kofn_trace_writer *trace; /* NULL = nothing is recorded */

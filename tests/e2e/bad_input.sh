@@ -1,0 +1,128 @@
+#!/bin/sh
+# Whatever is wrong with a command is said in one line, by the right exit status, before anything is started or
+# written.
+. "$top_srcdir/tests/build/lib.sh"
+
+kofn=$top_builddir/kofn
+[ -x "$kofn" ] || skip "the program is not built"
+case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
+unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
+XDG_CONFIG_HOME=$scratch/no-config
+export XDG_CONFIG_HOME
+mkdir "$scratch/work" "$scratch/data" "$scratch/locked"
+cd "$scratch/work" || exit 99
+
+# bad STATUS TEXT ARGUMENT...: kofn fails with STATUS and one line on standard error that has TEXT in it; it prints
+# nothing else and leaves no file
+bad()
+{
+    bad_status=$1 bad_text=$2
+    shift 2
+    "$kofn" "$@" >../stdout 2>../stderr
+    status=$?
+    [ "$status" -eq "$bad_status" ] || fail "kofn $*: status $status, not $bad_status: $(cat ../stderr)"
+    [ "$(wc -l <../stderr)" -eq 1 ] || fail "kofn $*: not one line: $(cat ../stderr)"
+    grep -q '^kofn: ' ../stderr || fail "kofn $*: $(cat ../stderr)"
+    grep -qF -e "$bad_text" ../stderr || fail "kofn $*: no \"$bad_text\" in: $(cat ../stderr)"
+    [ ! -s ../stdout ] || fail "kofn $*: on standard output: $(cat ../stdout)"
+    [ -z "$(ls -A)" ] || fail "kofn $*: left behind: $(ls -A)"
+}
+
+# a job as small as can be, in case one is started after all
+run() { code=$1 text=$2; shift 2; bad "$code" "$text" run --seconds 1 -n 2 --json result.json "$@"; }
+
+# commands
+bad 2 "no command"
+bad 2 'did you mean "run"' rn
+bad 2 "no such command" frobnicate
+bad 2 "--hepl" --hepl
+
+# options
+run 2 "did you mean --workers" --wrokers 3
+run 2 "no such option" --nonsense
+run 2 "is it --" --se 3
+run 2 "no such option" -Z
+run 2 "ETA is missing" --lr
+run 2 "takes no value" --quiet=yes
+run 2 "unexpected argument" --quiet extra
+bad 2 "did you mean --workers" info --wrokers 3
+
+# numbers, durations, words
+run 2 "too small" -n 0
+run 2 "too large" -n 100000
+run 2 "3.5" -n 3.5
+run 2 "is not a whole number" -n many
+run 2 "too small" -k 0
+run 2 "--seed" --seed -1
+run 2 "not a unit" --grace 5mz
+run 2 "not a duration" --deadline soon
+run 2 "too small" --lr 0
+run 2 "--lr" --lr inf
+run 2 "too large" --target-accuracy 90
+run 2 'did you mean "stsyn"' --algorithm stsym
+run 2 "merge, refuse" --late keep
+run 2 "known: shm" --transport pigeon
+run 2 "known: shm" --transport self
+run 2 "quadratic" --model none
+run 2 'did you mean "exp"' --delay exq:1ms
+run 2 "MEAN" --delay exp:0
+run 2 "round" --delay exp:1ms@rnd
+run 2 'did you mean "factor"' --straggler rank=1,fctor=2
+run 2 "ALPHA" --split dirichlet:0
+run 2 "is empty" --record=
+
+# what does not fit together
+run 2 "K counts workers" -k 3
+run 2 "sync waits for all 2" -a sync -k 1
+run 2 "local waits for all 2" -a local -k 1
+run 2 "one local update" -a sync -u 2
+run 2 "momentum" -a sync --momentum 0.5
+run 2 "quorum" --quorum 3
+run 2 "eager or on-close" --publish pull
+run 2 "straggler" -n 8 --straggler rank=9,factor=2
+run 2 "quadratic has no accuracy" --model quadratic --target-accuracy 0.5
+run 2 "--json already" --record result.json
+run 2 "not standard output" --record -
+
+# files that are not there, or not what they should be
+run 1 "missing.csv" --delay trace:missing.csv
+run 1 "missing" --data cifar10:missing
+run 1 "../data" --data idx:../data
+run 2 "no directory" --data cifar10
+run 2 'did you mean "cifar10"' --data cifar1o:x
+run 1 "missing.conf" --config missing.conf
+echo "a,b" >../not.csv
+run 1 "not.csv" --delay trace:../not.csv
+printf 'workers = 3\nwrokers = 4\n' >../bad.conf
+run 2 "bad.conf:2" --config ../bad.conf
+KOFN_LR=fast
+export KOFN_LR
+run 2 "KOFN_LR" --quiet
+unset KOFN_LR
+
+# outputs that cannot be written
+bad 1 "--json" run --seconds 1 -n 2 --json missing/result.json
+bad 1 "--json" run --seconds 1 -n 2 --json .
+bad 1 "--record" run --seconds 1 -n 2 --record missing/trace.csv --json result.json
+bad 1 "--json" info --json missing/info.json
+if [ "$(id -u)" -ne 0 ]; then
+    chmod 555 ../locked
+    bad 1 "--json" run --seconds 1 -n 2 --json ../locked/result.json
+    chmod 755 ../locked
+fi
+
+# what was there before is still there after a failure
+echo precious >../kept
+bad 1 "--record" run --seconds 1 -n 2 --json ../kept --record missing/trace.csv
+[ "$(cat ../kept)" = precious ] || fail "an output was truncated before the job could start"
+[ -z "$(find .. -name 'kept.*')" ] || fail "left behind: $(find .. -name 'kept.*')"
+
+# help is an answer, not a mistake
+for command in "" run info; do
+    # shellcheck disable=SC2086 # no word where there is no command
+    "$kofn" $command --help >../stdout 2>../stderr || fail "kofn $command --help: status $?"
+    [ -s ../stdout ] && [ ! -s ../stderr ] || fail "kofn $command --help: not on standard output"
+done
+"$kofn" --version | grep -qx 'kofn [0-9][0-9.]*' || fail "kofn --version"
+"$kofn" --help >/dev/full 2>/dev/null && fail "a full disk went unnoticed"
+exit 0
