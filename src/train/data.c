@@ -102,10 +102,19 @@ void kofn_data_close(struct kofn_data *data)
     free(data);
 }
 
+/* Blocks of a fixed size are what every compiler turns into vector instructions without being asked
+ * to. */
+#define BLOCK 64u
+
 static void convert(const uint8_t *restrict pixels, const float *restrict mean, float scale,
                     size_t features, float *restrict out)
 {
-    for (size_t j = 0; j < features; j++)
+    size_t j = 0;
+
+    for (; j + BLOCK <= features; j += BLOCK)
+        for (size_t i = j; i < j + BLOCK; i++)
+            out[i] = ((float)pixels[i] - mean[i]) * scale;
+    for (; j < features; j++)
         out[j] = ((float)pixels[j] - mean[j]) * scale;
 }
 

@@ -352,6 +352,7 @@ static void test_idx(void)
         const char *end;
     } names[] = {{'-', ""}, {'-', ".gz"}, {'.', ""}, {'.', ".gz"}};
     struct kofn_data *data;
+    float row[9];
 
     make_directory();
     for (size_t n = 0; n < KOFN_ARRAY_SIZE(names); n++) {
@@ -369,6 +370,9 @@ static void test_idx(void)
             CU_ASSERT_EQUAL(data->train.pixels[i], i);
         for (uint32_t i = 0; i < 36; i++)
             CU_ASSERT_EQUAL(data->test.pixels[i], 100 + i);
+        kofn_data_gather_range(data, &data->test, 3, 1, row);
+        for (uint32_t j = 0; j < 9; j++) /* the mean of j, 9 + j, ..., 63 + j is 31.5 + j */
+            CU_ASSERT_DOUBLE_EQUAL(row[j], (100 + 27 - 31.5) * data->scale, 1e-5);
         kofn_data_close(data);
         remove_idx(names[n].separator, names[n].end);
     }

@@ -165,6 +165,27 @@ static void test_sgd(void)
     kofn_sgd_close(&sgd);
 }
 
+/* Every element moves by its own gradient, however many there are, with momentum and without. */
+static void test_sgd_lengths(void)
+{
+    float x[200], gradient[200];
+    struct kofn_sgd sgd;
+
+    for (size_t n = 0; n < 200; n++)
+        for (int momentum = 0; momentum < 2; momentum++) {
+            CU_ASSERT_EQUAL_FATAL(kofn_sgd_open(n, 0.5, 0.5 * momentum, NULL, &sgd), 0);
+            for (size_t j = 0; j < 200; j++) {
+                x[j] = 0;
+                gradient[j] = (float)j;
+            }
+            kofn_sgd_step(&sgd, x, gradient);
+            kofn_sgd_step(&sgd, x, gradient);
+            for (size_t j = 0; j < 200; j++)
+                CU_ASSERT_EQUAL(x[j], j >= n ? 0 : momentum ? -1.25f * (float)j : -1.0f * (float)j);
+            kofn_sgd_close(&sgd);
+        }
+}
+
 /* ---- softmax and mlp ---- */
 
 static const char *const networks[] = {"softmax", "mlp"};
@@ -507,6 +528,7 @@ void kofn_suite_model(void)
     CU_add_test(suite, "quadratic optimum", test_quadratic_optimum);
     CU_add_test(suite, "none", test_none);
     CU_add_test(suite, "sgd", test_sgd);
+    CU_add_test(suite, "sgd lengths", test_sgd_lengths);
     CU_add_test(suite, "gradient is that of the loss", test_gradient_is_that_of_the_loss);
     CU_add_test(suite, "gradient buffers", test_gradient_buffers);
     CU_add_test(suite, "start", test_start);
