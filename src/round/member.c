@@ -39,8 +39,8 @@ bool kofn_member_progress(struct kofn_member *member, uint32_t round, uint32_t u
     return true;
 }
 
-/* Stamps of a round are cumulative: only what the last one of the same round did not have is added.
- * A late remainder (from > 0) was timed when its round's earlier publications were.
+/* Stamps of a round are cumulative, that of a late remainder, too: only what the last one of the
+ * same round did not have is added.
  */
 static void add_times(struct kofn_member *member, const struct kofn_stamp *stamp)
 {
@@ -49,8 +49,6 @@ static void add_times(struct kofn_member *member, const struct kofn_stamp *stamp
 
     member->post_ns += stamp->post_ns;
     member->wait_ns += stamp->wait_ns;
-    if (stamp->from)
-        return;
     if (stamp->round == member->timed_round) {
         if (updates <= member->timed_in_round || compute < member->timed_round_ns)
             return;
@@ -72,8 +70,8 @@ void kofn_member_published(struct kofn_member *member, const struct kofn_stamp *
     add_times(member, stamp);
     if (stamp->round == member->round)
         member->round_base = stamp->total - stamp->updates;
-    else
-        member->finished = KOFN_MAX(member->finished, member->epoch_base + stamp->total);
+    else /* it is further by now, and its beats say how far, but not all that was before */
+        member->round_base = KOFN_MAX(member->round_base, stamp->total);
     count_finished(member);
 }
 

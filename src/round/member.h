@@ -26,6 +26,7 @@ struct kofn_member {
     uint32_t place;         /* as the how-manieth, from 0 */
     uint64_t reached_ns;
     bool late_merged; /* a late update of it goes into this round */
+    bool sampled;     /* the deadline knows of its arrival in the round that closed last */
 
     /* Local updates (.., settled_updates] of round settled_round have been merged or refused. */
     uint32_t settled_round, settled_updates;

@@ -92,10 +92,21 @@ static uint32_t contributors(const struct kofn_round *round)
     return count;
 }
 
+static bool deadline_met(const struct kofn_round *round, uint64_t now)
+{
+    uint64_t deadline = kofn_round_deadline(round);
+
+    return deadline && now >= deadline && contributors(round) >= KOFN_MAX(round->config.quorum, 1u);
+}
+
 static void check_closed(struct kofn_round *round, uint64_t now)
 {
-    if (round->phase == KOFN_PHASE_OPEN && round->config.algorithm->closed(round))
+    if (round->phase != KOFN_PHASE_OPEN)
+        return;
+    if (round->config.algorithm->closed(round))
         close_round(round, KOFN_CLOSE_REACHED, now);
+    else if (deadline_met(round, now))
+        close_round(round, KOFN_CLOSE_DEADLINE, now);
 }
 
 /* @updates local updates of the open round are here, as a publication (eager) or a beat (on-close).
@@ -109,7 +120,17 @@ static void count_reached(struct kofn_round *round, struct kofn_member *member, 
     member->reached = true;
     member->reached_ns = now;
     member->place = round->reached++;
-    check_closed(round, now);
+}
+
+/* It is not one of the K after all; those behind it move up. */
+static void uncount_reached(struct kofn_round *round, struct kofn_member *member)
+{
+    if (!member->reached || round->phase != KOFN_PHASE_OPEN)
+        return;
+    member->reached = false;
+    round->reached--;
+    for (uint32_t rank = 0; rank < round->config.workers; rank++)
+        round->members[rank].place -= round->members[rank].place > member->place;
 }
 
 static void alive_again(struct kofn_round *round, struct kofn_member *member)
@@ -122,7 +143,12 @@ static void alive_again(struct kofn_round *round, struct kofn_member *member)
 
 void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now)
 {
-    kofn_member_join(&round->members[rank], epoch, now);
+    struct kofn_member *member = &round->members[rank];
+
+    uncount_reached(round, member);
+    round->holding -= member->held.sequence != 0;
+    member->held.sequence = 0; /* before the account of its former membership is closed */
+    kofn_member_join(member, epoch, now);
     kofn_watch_membership(round);
 }
 
@@ -134,6 +160,8 @@ void kofn_round_leave(struct kofn_round *round, uint32_t rank, bool in_order, ui
     if (!kofn_member_connected(member))
         return;
     kofn_member_leave(member, in_order, total, now);
+    if (!member->held.sequence) /* it said that it was done, and what it did went with it */
+        uncount_reached(round, member);
     kofn_watch_membership(round);
     check_closed(round, now);
     if (round->phase == KOFN_PHASE_COLLECTING)
@@ -150,8 +178,7 @@ void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat b
     alive_again(round, member);
     if (round->config.publish != KOFN_PUBLISH_EAGER && beat.round == round->number)
         count_reached(round, member, beat.updates, now);
-    else
-        check_closed(round, now); /* a suspect that is back can raise K, never lower it */
+    check_closed(round, now);
 }
 
 static enum kofn_verdict hold(struct kofn_round *round, struct kofn_member *member,
@@ -164,26 +191,28 @@ static enum kofn_verdict hold(struct kofn_round *round, struct kofn_member *memb
     member->held = *stamp;
     if (round->phase == KOFN_PHASE_COLLECTING && first)
         collect(round);
-    else if (round->config.publish == KOFN_PUBLISH_EAGER)
+    if (round->config.publish == KOFN_PUBLISH_EAGER)
         count_reached(round, member, stamp->updates, now);
+    check_closed(round, now);
     return KOFN_VERDICT_HOLD;
+}
+
+static enum kofn_verdict refuse(struct kofn_round *round, struct kofn_member *member,
+                                const struct kofn_stamp *stamp)
+{
+    kofn_member_settle(member, stamp->round, stamp->updates, &member->refused);
+    round->refused++;
+    return KOFN_VERDICT_REFUSED;
 }
 
 /* A publication that missed its round: merged into the open one with 1/(1+s)^W, or refused. */
 static enum kofn_verdict late(struct kofn_round *round, struct kofn_member *member,
                               const struct kofn_stamp *stamp, uint64_t now)
 {
-    uint32_t settled = kofn_member_settled(member, stamp->round);
-    bool whole = stamp->from == settled;
-
-    if (stamp->round + 1 == round->number && stamp->updates >= round->config.local_steps && whole)
-        kofn_deadline_add(&round->deadline, (double)(now - round->previous_opened_ns));
-    if (round->config.late == KOFN_LATE_REFUSE) {
-        kofn_member_settle(member, stamp->round, stamp->updates, &member->refused);
-        round->refused++;
-        return KOFN_VERDICT_REFUSED;
-    }
-    if (!whole)
+    kofn_watch_late(round, member, stamp, now);
+    if (round->config.late == KOFN_LATE_REFUSE)
+        return refuse(round, member, stamp);
+    if (stamp->from != kofn_member_settled(member, stamp->round))
         return KOFN_VERDICT_COVERED;
     round->late_age = round->number - stamp->version;
     round->late_factor = (float)kofn_late_factor(round, stamp, round->late_age);
@@ -210,10 +239,7 @@ static struct kofn_member *published(struct kofn_round *round, uint32_t rank,
 void kofn_round_refuse(struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
                        uint64_t now)
 {
-    struct kofn_member *member = published(round, rank, stamp, now);
-
-    kofn_member_settle(member, stamp->round, stamp->updates, &member->refused);
-    round->refused++;
+    refuse(round, published(round, rank, stamp, now), stamp);
 }
 
 enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
@@ -221,6 +247,8 @@ enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
 {
     struct kofn_member *member = published(round, rank, stamp, now);
 
+    if (round->ended)
+        return refuse(round, member, stamp);
     if (!round->config.algorithm->current(round, stamp))
         return late(round, member, stamp, now);
     if (stamp->from != kofn_member_settled(member, stamp->round))
@@ -230,14 +258,8 @@ enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
 
 void kofn_round_tick(struct kofn_round *round, uint64_t now)
 {
-    uint64_t deadline;
-
     kofn_watch_tick(round, now);
     check_closed(round, now);
-    deadline = kofn_round_deadline(round);
-    if (round->phase == KOFN_PHASE_OPEN && deadline && now >= deadline && contributors(round) &&
-        contributors(round) >= round->config.quorum)
-        close_round(round, KOFN_CLOSE_DEADLINE, now);
     if (round->phase != KOFN_PHASE_COLLECTING)
         return;
     collect(round); /* a member that has become suspect is not waited for */
@@ -249,6 +271,14 @@ void kofn_round_stop(struct kofn_round *round, uint64_t now)
 {
     if (round->phase == KOFN_PHASE_OPEN)
         close_round(round, KOFN_CLOSE_STOP, now);
+    else if (round->phase == KOFN_PHASE_COLLECTING)
+        round->phase = KOFN_PHASE_READY;
+}
+
+void kofn_round_end(struct kofn_round *round)
+{
+    round->phase = KOFN_PHASE_IDLE;
+    round->ended = true;
 }
 
 void kofn_round_reject(struct kofn_round *round, uint32_t rank)

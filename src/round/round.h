@@ -52,7 +52,8 @@ struct kofn_round {
     uint32_t number; /* of the open round, from 1; 0 before the first */
     enum kofn_phase phase;
     enum kofn_close close;
-    uint32_t wait_for;  /* K in force */
+    bool ended;         /* no round follows */
+    uint32_t wait_for;  /* K in force; once the round has closed, that with which it did */
     uint32_t available; /* members an answer can be expected of */
     uint32_t reached;   /* members that count */
     uint32_t holding;   /* members with a held publication */
@@ -83,7 +84,12 @@ void kofn_round_next(struct kofn_round *round, uint64_t now);
 
 /* ---- events ---- */
 
+/* A rank that joins again must not be connected any more; what it still held is lost. */
 void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now);
+
+/* What has arrived of a worker that leaves stays and counts; that it said it was done (on-close)
+ * does not.
+ */
 void kofn_round_leave(struct kofn_round *round, uint32_t rank, bool in_order, uint64_t total,
                       uint64_t now);
 void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat, uint64_t now);
@@ -101,12 +107,18 @@ void kofn_round_refuse(struct kofn_round *round, uint32_t rank, const struct kof
 void kofn_round_tick(struct kofn_round *round, uint64_t now);
 
 /* When the open round may close without its K, or 0; and for how long work has been owed by @rank
- * in silence. */
+ * in silence (over several rounds, if it has not taken their models).
+ */
 uint64_t kofn_round_deadline(const struct kofn_round *round);
 uint64_t kofn_round_silence(const struct kofn_round *round, uint32_t rank, uint64_t now);
 
-/* The job is to end: an open round closes with what is there. */
+/* The job is to end: an open round closes with what is there; one that is collecting waits no
+ * longer.
+ */
 void kofn_round_stop(struct kofn_round *round, uint64_t now);
+
+/* The job has ended: nothing will be merged any more, so whatever still arrives is refused. */
+void kofn_round_end(struct kofn_round *round);
 
 /* The next time at which a tick can change something that no event announces. */
 uint64_t kofn_round_next_tick(const struct kofn_round *round, uint64_t now);

@@ -1,5 +1,7 @@
 #include "round/watch.h"
 
+#include "base/clock.h"
+
 #define SLOW_ENTER 2.0     /* times the median pace: slow from here */
 #define SLOW_LEAVE 1.5     /* and no longer below this */
 #define SUSPECT_PACES 20.0 /* times its own pace without progress, and the configured time */
@@ -14,10 +16,11 @@ void kofn_watch_membership(struct kofn_round *round)
         const struct kofn_member *member = &round->members[rank];
 
         round->available += kofn_member_available(member);
-        /* whoever has reached its count and then died still counts: its work is in memory */
+        /* whoever has reached its count and is gone or suspect since still counts */
         possible += kofn_member_available(member) || member->reached;
     }
-    round->wait_for = KOFN_MIN(round->config.wait_for, possible);
+    if (round->phase == KOFN_PHASE_OPEN)
+        round->wait_for = KOFN_MIN(round->config.wait_for, possible);
 }
 
 /* When @member reached (or, at its pace in this round, would reach) its U-th local update, in ns
@@ -35,18 +38,41 @@ static double arrival(const struct kofn_round *round, const struct kofn_member *
     return elapsed * KOFN_MAX(1.0, round->config.local_steps / done);
 }
 
+/* The closed round's sample of @member: when it arrived or, for one that is on its way, when it
+ * would have. Workers that are cut off before their U-th update never arrive at all: without them
+ * the deadline would shrink by itself. Of one that has not finished an update nothing is known yet.
+ */
+static void sample_closed(struct kofn_round *round, struct kofn_member *member, uint64_t now)
+{
+    bool on_its_way =
+        kofn_member_available(member) && member->round == round->number && member->updates > 0;
+
+    member->sampled = member->reached || on_its_way;
+    if (member->sampled)
+        kofn_deadline_add(&round->deadline, arrival(round, member, now));
+}
+
+void kofn_watch_late(struct kofn_round *round, struct kofn_member *member,
+                     const struct kofn_stamp *stamp, uint64_t now)
+{
+    double elapsed = (double)(now - round->previous_opened_ns);
+
+    if (member->sampled || stamp->from || stamp->round + 1 != round->number)
+        return;
+    member->sampled = true;
+    kofn_deadline_add(&round->deadline,
+                      elapsed * KOFN_MAX(1.0, (double)round->config.local_steps / stamp->updates));
+}
+
 void kofn_watch_closed(struct kofn_round *round, uint64_t now)
 {
     size_t count = 0;
     double median;
 
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
-        const struct kofn_member *member = &round->members[rank];
-
-        if (kofn_member_connected(member))
-            round->scratch[count++] = arrival(round, member, now);
-        if (member->reached)
-            kofn_deadline_add(&round->deadline, (double)(member->reached_ns - round->opened_ns));
+        if (kofn_member_connected(&round->members[rank]))
+            round->scratch[count++] = arrival(round, &round->members[rank], now);
+        sample_closed(round, &round->members[rank], now);
     }
     median = kofn_median(round->scratch, count);
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
@@ -66,11 +92,16 @@ static bool works(const struct kofn_round *round, const struct kofn_member *memb
             member->round != round->number || member->updates < round->config.local_steps);
 }
 
+/* Who was in the last round may have waited for this one to open; who was not even there has owed
+ * work all the time since it last got further, however many rounds have come and gone.
+ */
 static uint64_t silence(const struct kofn_round *round, const struct kofn_member *member,
                         uint64_t now)
 {
-    uint64_t since = KOFN_MAX(member->progress_ns, round->opened_ns);
+    uint64_t since = member->progress_ns;
 
+    if (member->round + 1 >= round->number)
+        since = KOFN_MAX(since, round->opened_ns);
     return works(round, member) && now > since ? now - since : 0;
 }
 
@@ -128,7 +159,7 @@ uint64_t kofn_round_deadline(const struct kofn_round *round)
 {
     uint64_t span = round->deadline_ns;
 
-    return span ? round->opened_ns + span : 0;
+    return span ? kofn_deadline(round->opened_ns, span) : 0;
 }
 
 uint64_t kofn_round_silence(const struct kofn_round *round, uint32_t rank, uint64_t now)
@@ -138,10 +169,11 @@ uint64_t kofn_round_silence(const struct kofn_round *round, uint32_t rank, uint6
 
 uint64_t kofn_round_next_tick(const struct kofn_round *round, uint64_t now)
 {
-    uint64_t next = now + round->config.suspect_after / 8, deadline = kofn_round_deadline(round);
+    uint64_t next = kofn_deadline(now, round->config.suspect_after / 8);
+    uint64_t deadline = kofn_round_deadline(round);
 
     if (round->phase == KOFN_PHASE_COLLECTING)
-        next = KOFN_MIN(next, round->closed_ns + round->config.grace);
+        next = KOFN_MIN(next, kofn_deadline(round->closed_ns, round->config.grace));
     else if (deadline > now)
         next = KOFN_MIN(next, deadline);
     return next;

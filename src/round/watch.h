@@ -12,6 +12,12 @@ void kofn_watch_membership(struct kofn_round *round);
  * deadline. */
 void kofn_watch_closed(struct kofn_round *round, uint64_t now);
 
+/* A publication of an earlier round has arrived: a sample for the adaptive deadline, unless its
+ * worker gave one when that round closed.
+ */
+void kofn_watch_late(struct kofn_round *round, struct kofn_member *member,
+                     const struct kofn_stamp *stamp, uint64_t now);
+
 /* Judges every member by its pace and by the time since its last progress. */
 void kofn_watch_tick(struct kofn_round *round, uint64_t now);
 
