@@ -69,8 +69,8 @@ static int collect(int input, uint64_t deadline, char *output, size_t room)
             return KOFN_TIMEOUT;
         if (poll(&ready, 1, (int)((deadline - now) / KOFN_NS_PER_MS) + 1) <= 0)
             continue;
-        got = full ? read(input, spare, sizeof(spare))
-                   : read(input, output + used, room - used - 1);
+        got =
+            full ? read(input, spare, sizeof(spare)) : read(input, output + used, room - used - 1);
         if (got <= 0)
             break;
         used += full ? 0 : (size_t)got;

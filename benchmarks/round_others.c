@@ -48,8 +48,8 @@ static int read_median(const struct words *words, const char *output, int status
 
 int round_mpi_measure(void *arg, double *us, const char **why)
 {
-    static const char *const start[] = {"mpirun", "--oversubscribe", "--allow-run-as-root",
-                                        "--bind-to", "none", NULL};
+    static const char *const start[] = {
+        "mpirun", "--oversubscribe", "--allow-run-as-root", "--bind-to", "none", NULL};
     const struct round_mpi *mpi = arg;
     struct words words;
     char output[256];
