@@ -186,7 +186,8 @@ struct kofn_member_report {
     uint64_t first_k; /* rounds in which it was one of the first K */
     double late_p50,
         late_p99; /* seconds behind the median worker of the round; NaN before the first round */
-    double compute_mean;       /* seconds a local update */
+    double pace;  /* seconds from one local update to the next lately, those cut off included */
+    double compute_mean;       /* seconds a finished local update took */
     double post_mean;          /* seconds from the end of an update to its arrival */
     double wait_mean;          /* seconds a publication waited for a credit */
     double idle_fraction;      /* 1 - compute / wall time since it joined; NaN before that */

@@ -1,7 +1,5 @@
 #include "round/member.h"
 
-#define PACE_WEIGHT 0.2 /* of the newest time in the moving average */
-
 void kofn_member_join(struct kofn_member *member, uint32_t epoch, uint64_t now)
 {
     member->lost_before = kofn_member_lost(member);
@@ -60,8 +58,14 @@ static void add_times(struct kofn_member *member, const struct kofn_stamp *stamp
     member->timed_round_ns = stamp->compute_ns;
     member->timed_updates += updates;
     member->compute_ns += compute;
-    member->pace_ns +=
-        ((double)compute / updates - member->pace_ns) * (member->pace_ns > 0 ? PACE_WEIGHT : 1);
+}
+
+void kofn_member_pace(struct kofn_member *member, double ns, double updates, double keep)
+{
+    member->paced_ns = keep * member->paced_ns + ns;
+    member->paced_updates = keep * member->paced_updates + updates;
+    /* without a single finished update: at least so long, and taken to be half way */
+    member->pace_ns = member->paced_ns / KOFN_MAX(member->paced_updates, 0.5);
 }
 
 void kofn_member_published(struct kofn_member *member, const struct kofn_stamp *stamp)

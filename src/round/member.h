@@ -37,8 +37,12 @@ struct kofn_member {
     uint64_t finished, merged, late, refused, lost_before;
     uint64_t publications, first_k;
 
-    /* Times: sums over its life. The pace is a moving average of what a local update takes. */
+    /* Its pace: what a local update takes it lately; see kofn_member_pace(). */
     double pace_ns; /* 0 = not known yet */
+    double paced_ns, paced_updates;
+    uint64_t paced_compute_ns, paced_timed; /* of the sums below, what the pace knows already */
+
+    /* Times: sums over its life. */
     uint64_t timed_updates, compute_ns, post_ns, wait_ns;
     uint32_t timed_round, timed_in_round; /* what of that round the sums hold already */
     uint64_t timed_round_ns;
@@ -83,6 +87,13 @@ void kofn_member_settle(struct kofn_member *member, uint32_t round, uint32_t upd
  * @total: what the worker itself counted as finished since it joined, 0 if it could not say.
  */
 void kofn_member_leave(struct kofn_member *member, bool in_order, uint64_t total, uint64_t now);
+
+/* Takes one more round into the pace: @updates local updates took @ns. What was known before keeps
+ * @keep of its weight. The time of updates that a closing round cut off counts as well: the mean of
+ * those that were finished would make a slow worker look fast, because only its quick ones are
+ * finished in time.
+ */
+void kofn_member_pace(struct kofn_member *member, double ns, double updates, double keep);
 
 /* Mean time of a local update, ns; 0 if none is known. */
 double kofn_member_compute_mean(const struct kofn_member *member);

@@ -5,6 +5,7 @@
 #define SLOW_ENTER 2.0     /* times the median pace: slow from here */
 #define SLOW_LEAVE 1.5     /* and no longer below this */
 #define SUSPECT_PACES 20.0 /* times its own pace without progress, and the configured time */
+#define PACE_UPDATES 24.0  /* about so many of its last local updates make the pace of a worker */
 #define CAUSE_RATIO 1.5    /* a time that is this much above the median's explains lateness */
 
 void kofn_watch_membership(struct kofn_round *round)
@@ -64,6 +65,24 @@ void kofn_watch_late(struct kofn_round *round, struct kofn_member *member,
                       elapsed * KOFN_MAX(1.0, (double)round->config.local_steps / stamp->updates));
 }
 
+/* The closed round's part of @member's pace. A worker that computes until its round closes has used
+ * all of the round's time; of one that waits for the others, the stamps say what it has used.
+ */
+static void sample_pace(const struct kofn_round *round, struct kofn_member *member, uint64_t now)
+{
+    double keep = 1 - KOFN_MIN(0.5, round->config.local_steps / PACE_UPDATES);
+    uint64_t updates = member->timed_updates - member->paced_timed;
+
+    if (round->config.algorithm->worker_may == KOFN_WORKER_CONTINUES &&
+        member->round == round->number)
+        kofn_member_pace(member, (double)(now - round->opened_ns), member->updates, keep);
+    else if (round->config.algorithm->worker_may == KOFN_WORKER_WAITS && updates)
+        kofn_member_pace(member, (double)(member->compute_ns - member->paced_compute_ns),
+                         (double)updates, keep);
+    member->paced_timed = member->timed_updates;
+    member->paced_compute_ns = member->compute_ns;
+}
+
 void kofn_watch_closed(struct kofn_round *round, uint64_t now)
 {
     size_t count = 0;
@@ -73,6 +92,8 @@ void kofn_watch_closed(struct kofn_round *round, uint64_t now)
         if (kofn_member_connected(&round->members[rank]))
             round->scratch[count++] = arrival(round, &round->members[rank], now);
         sample_closed(round, &round->members[rank], now);
+        if (kofn_member_available(&round->members[rank]))
+            sample_pace(round, &round->members[rank], now);
     }
     median = kofn_median(round->scratch, count);
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
@@ -124,13 +145,18 @@ static enum kofn_member_state judge(const struct kofn_round *round,
     return KOFN_MEMBER_READY;
 }
 
+/* In the first round no pace is known yet: what the stamps say will do. */
 static double median_pace(struct kofn_round *round)
 {
     size_t count = 0;
 
-    for (uint32_t rank = 0; rank < round->config.workers; rank++)
-        if (kofn_member_connected(&round->members[rank]) && round->members[rank].pace_ns > 0)
-            round->scratch[count++] = round->members[rank].pace_ns;
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        const struct kofn_member *member = &round->members[rank];
+        double pace = member->pace_ns > 0 ? member->pace_ns : kofn_member_compute_mean(member);
+
+        if (kofn_member_connected(member) && pace > 0)
+            round->scratch[count++] = pace;
+    }
     return kofn_median(round->scratch, count);
 }
 

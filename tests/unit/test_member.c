@@ -3,6 +3,7 @@
 #include <CUnit/TestDB.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "round/member.h"
 
 static struct kofn_member fresh(void)
@@ -136,17 +137,39 @@ static void test_times_are_counted_once(void)
     CU_ASSERT_DOUBLE_EQUAL(kofn_member_compute_mean(&member), 70.0 / 6, 1e-9);
 }
 
-/* The pace is that of the first publication, then moves by a fifth of the way with each. */
+/* The pace is that of the first round, then moves with each by what is not kept; a round without a
+ * finished update says that one takes at least that long.
+ */
 static void test_pace_is_a_moving_average(void)
 {
-    struct kofn_member member = fresh();
-    struct kofn_stamp first = stamp(1, 0, 2, 2, 200), second = stamp(2, 0, 1, 3, 200);
+    struct kofn_member member = fresh(), silent = fresh();
 
     CU_ASSERT_EQUAL(member.pace_ns, 0);
-    kofn_member_published(&member, &first);
+    kofn_member_pace(&member, 200, 2, 0.5);
     CU_ASSERT_DOUBLE_EQUAL(member.pace_ns, 100, 1e-9);
-    kofn_member_published(&member, &second);
-    CU_ASSERT_DOUBLE_EQUAL(member.pace_ns, 120, 1e-9);
+    kofn_member_pace(&member, 600, 2, 0.5);
+    CU_ASSERT_DOUBLE_EQUAL(member.pace_ns, 700.0 / 3, 1e-9);
+    kofn_member_pace(&silent, 200, 0, 0.5);
+    CU_ASSERT_DOUBLE_EQUAL(silent.pace_ns, 400, 1e-9);
+}
+
+/* A worker whose long updates are always cut off is as slow as it is, not as its finished ones say.
+ */
+static void test_pace_counts_what_was_cut_off(void)
+{
+    struct kofn_member member = fresh();
+    struct kofn_random random;
+    double left;
+
+    kofn_random_seed(&random, 7, 0);
+    for (int round = 0; round < 4000; round++) {
+        int finished = 0;
+
+        for (left = 1; (left -= kofn_random_exponential(&random)) > 0;)
+            finished++;
+        kofn_member_pace(&member, 1, finished, 0.999);
+    }
+    CU_ASSERT_DOUBLE_EQUAL(member.pace_ns, 1, 0.1);
 }
 
 void kofn_suite_member(void)
@@ -159,4 +182,5 @@ void kofn_suite_member(void)
     CU_add_test(suite, "lost is what is left", test_lost_is_what_is_left);
     CU_add_test(suite, "times are counted once", test_times_are_counted_once);
     CU_add_test(suite, "pace is a moving average", test_pace_is_a_moving_average);
+    CU_add_test(suite, "pace counts what was cut off", test_pace_counts_what_was_cut_off);
 }
