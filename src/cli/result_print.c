@@ -137,10 +137,10 @@ void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
 {
     char text[4][KOFN_CELL_BYTES];
 
-    fprintf(stream, "%s, %u workers, K = %u, U = %u%s%s: %llu rounds in %s\n", result->algorithm,
-            result->workers, result->wait_for, result->local_steps, result->transport ? ", " : "",
-            result->transport ? result->transport : "", (unsigned long long)result->rounds,
-            kofn_show_seconds(result->seconds, text[0]));
+    fprintf(stream, "%s, %u worker%s, K = %u, U = %u%s%s: %llu rounds in %s\n", result->algorithm,
+            result->workers, result->workers == 1 ? "" : "s", result->wait_for, result->local_steps,
+            result->transport ? ", " : "", result->transport ? result->transport : "",
+            (unsigned long long)result->rounds, kofn_show_seconds(result->seconds, text[0]));
     if (result->rounds) {
         fprintf(stream, "a round took %s (median %s, 99 %% within %s)\n",
                 kofn_show_seconds(result->round_time_mean, text[0]),
@@ -149,9 +149,10 @@ void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
         print_traffic(result, stream);
     }
     if (isfinite(result->accuracy))
-        fprintf(stream, "accuracy %.4f, ", result->accuracy);
-    if (isfinite(result->loss))
-        fprintf(stream, "loss %.5g on held-out data\n", result->loss);
+        fprintf(stream, "accuracy %.4f, loss %.5g on held-out data\n", result->accuracy,
+                result->loss);
+    else if (isfinite(result->loss))
+        fprintf(stream, "loss %.5g\n", result->loss);
     if (result->members)
         name_slow_workers(result, stream);
 }

@@ -196,12 +196,12 @@ int kofn_run_job(struct kofn_run *run)
     uint64_t end;
     int rc;
 
-    rc = start(run);
-    if (rc)
-        return rc == KOFN_INTERRUPTED ? 0 : rc; /* the signal is known to the caller */
     rc = kofn_evaluator_open(&run->workload, run->log, &run->evaluator);
     if (rc)
         return rc;
+    rc = start(run);
+    if (rc)
+        return rc == KOFN_INTERRUPTED ? 0 : rc; /* the signal is known to the caller */
     run->start_ns = kofn_now_ns();
     run->score_ns = run->start_ns + run->conf->eval_every;
     run->show_ns = kofn_deadline(run->start_ns, kofn_display_interval(&run->display));

@@ -1,6 +1,7 @@
 /* run_workers.c: the processes of a job on this machine, and the CPUs they get. */
 #include <kofn/kofn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "algorithms/algorithm.h"
 #include "cli/run.h"
@@ -19,6 +20,18 @@ int kofn_run_place(struct kofn_run *run)
     if (!rc && run->conf->pin == KOFN_PIN_AUTO)
         kofn_place_probe(&run->map, run->log); /* a refusal is said once, not by every worker */
     return rc;
+}
+
+/* A worker costs the server a handful of descriptors: takes as many as the system lets everybody
+ * take. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit); /* if not, opening fails where there are too many */
+    }
 }
 
 int kofn_run_open_server(struct kofn_run *run)
@@ -46,6 +59,7 @@ int kofn_run_open_server(struct kofn_run *run)
         .log = run->log,
     };
 
+    raise_limit();
     return kofn_server_open(&attr, &run->server);
 }
 
