@@ -15,11 +15,13 @@ PKG_CONFIG_PATH=$(dirname "$pc")${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 LD_LIBRARY_PATH=$(dirname "$(dirname "$pc")")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export PKG_CONFIG_PATH LD_LIBRARY_PATH
 
+static=
+[ -e "${LD_LIBRARY_PATH%%:*}/libkofn.so" ] || static=--static
 [ "$($PKG_CONFIG --modversion kofn)" = "$(cat "$top_srcdir/VERSION")" ] || fail "kofn.pc has another version"
 for example in "$top_srcdir"/examples/*.c; do
     name=$(basename "$example" .c)
     # shellcheck disable=SC2046,SC2086 # lists of words
     $CC -Wall -Wextra -Werror $SANITIZER_CFLAGS -o "$scratch/$name" "$example" \
-        $($PKG_CONFIG --cflags --libs kofn) -lm || fail "examples/$name.c does not build"
+        $($PKG_CONFIG $static --cflags --libs kofn) -lm || fail "examples/$name.c does not build"
     (cd "$scratch" && timeout 60 "./$name") || fail "examples/$name: status $?"
 done
