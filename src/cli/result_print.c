@@ -7,9 +7,17 @@
 
 #define NAMED 6 /* slow workers that get a sentence each */
 
-static const char *const columns[] = {"rank",     "pid",     "<state", "updates", "merged",
-                                      "late",     "refused", "lost",   "first K", "late p50",
-                                      "late p99", "compute", "<cause"};
+static const char *const columns[] = {"rank",     "pid",        "<state", "updates", "merged",
+                                      "late",     "refused",    "lost",   "first K", "late p50",
+                                      "late p99", "per update", "<cause"};
+
+/* Seconds of a local update: lately, those cut off included, where that is known. */
+static double pace_of(const struct kofn_member_report *member)
+{
+    if (!member->finished)
+        return NAN;
+    return member->pace > 0 ? member->pace : member->compute_mean;
+}
 
 static void worker_row(struct kofn_table *table, const struct kofn_member_report *member)
 {
@@ -26,8 +34,7 @@ static void worker_row(struct kofn_table *table, const struct kofn_member_report
     kofn_table_cell(table, "%llu", (unsigned long long)member->first_k);
     kofn_table_cell(table, "%s", kofn_show_seconds(member->late_p50, text));
     kofn_table_cell(table, "%s", kofn_show_seconds(member->late_p99, text));
-    kofn_table_cell(table, "%s",
-                    kofn_show_seconds(member->finished ? member->compute_mean : NAN, text));
+    kofn_table_cell(table, "%s", kofn_show_seconds(pace_of(member), text));
     kofn_table_cell(table, "%s",
                     member->cause == KOFN_CAUSE_NONE ? "-" : kofn_cause_name(member->cause));
 }
@@ -67,12 +74,12 @@ static double usual_compute(const struct kofn_result *result)
             continue;
         for (uint32_t j = 0; j < result->workers; j++)
             if (result->members[j].finished && !is_slow(&result->members[j]))
-                gap += (result->members[j].compute_mean > member->compute_mean) -
-                       (result->members[j].compute_mean < member->compute_mean);
+                gap += (pace_of(&result->members[j]) > pace_of(member)) -
+                       (pace_of(&result->members[j]) < pace_of(member));
         gap = gap < 0 ? -gap : gap;
         if (gap < best_gap) {
             best_gap = gap;
-            best = member->compute_mean;
+            best = pace_of(member);
         }
     }
     return best;
@@ -88,9 +95,9 @@ static void name_worker(const struct kofn_member_report *member, double usual, F
         break;
     case KOFN_CAUSE_COMPUTE:
         fprintf(stream, "rank %u is slow: a local update takes it %s", member->rank,
-                kofn_show_seconds(member->compute_mean, text));
-        if (usual > 0 && isfinite(member->compute_mean))
-            fprintf(stream, ", %.1fx as long as the others", member->compute_mean / usual);
+                kofn_show_seconds(pace_of(member), text));
+        if (usual > 0 && isfinite(pace_of(member)))
+            fprintf(stream, ", %.1fx as long as the others", pace_of(member) / usual);
         fprintf(stream, " (cause: compute)\n");
         break;
     case KOFN_CAUSE_NETWORK:
@@ -103,7 +110,7 @@ static void name_worker(const struct kofn_member_report *member, double usual, F
         break;
     default:
         fprintf(stream, "rank %u is slow: a local update takes it %s\n", member->rank,
-                kofn_show_seconds(member->compute_mean, text));
+                kofn_show_seconds(pace_of(member), text));
     }
 }
 

@@ -50,7 +50,8 @@ static void fill(struct kofn_result *result, uint32_t workers)
                                                          .late_p50 = NAN,
                                                          .late_p99 = INFINITY,
                                                          .idle_fraction = NAN,
-                                                         .compute_mean = 0.01};
+                                                         .compute_mean = 0.01,
+                                                         .pace = NAN};
 }
 
 /* Writes @result and reads it back; the caller releases it. */
