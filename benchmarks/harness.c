@@ -10,6 +10,9 @@
 #include "base/log.h"
 #include "base/parse.h"
 
+/* more digits than a benchmark can promise */
+#define ROWS_FORMAT (JSON_INDENT(2) | JSON_REAL_PRECISION(4))
+
 static const struct option options[] = {
     {"json", required_argument, NULL, 'j'},
     {"seconds", required_argument, NULL, 's'},
@@ -77,7 +80,7 @@ int bench_open(struct bench *bench, int argc, char **argv, const char *summary)
 
 int bench_close(struct bench *bench, int rc)
 {
-    if (rc == 0 && bench->json && json_dump_file(bench->rows, bench->json, JSON_INDENT(2)))
+    if (rc == 0 && bench->json && json_dump_file(bench->rows, bench->json, ROWS_FORMAT))
         rc = kofn_error_errno(NULL, "%s: cannot write %s", bench->program, bench->json);
     json_decref(bench->rows);
     return rc ? 1 : 0;
@@ -156,15 +159,9 @@ double bench_median(const struct bench_contender *contender)
     return quantile(sorted, contender->rounds, 0.5);
 }
 
-/* Adds @value to a row: four digits are more than a benchmark can promise. */
 static json_t *number(double value)
 {
-    char text[32];
-
-    if (!isfinite(value))
-        return json_null();
-    snprintf(text, sizeof(text), "%.4g", value);
-    return json_real(strtod(text, NULL));
+    return isfinite(value) ? json_real(value) : json_null();
 }
 
 struct ratio {
@@ -201,6 +198,7 @@ int bench_compare(struct bench *bench, const char *name, const char *unit,
     if (!row || json_array_append_new(bench->rows, row))
         return kofn_error(NULL, KOFN_NO_MEMORY, "%s: no memory for a row", bench->program);
     if (absent) {
+        json_object_set_new(row, "spread", json_null());
         json_object_set_new(row, "missing", json_sprintf("%s: %s", absent->name, absent->missing));
         printf("%s: missing: %s: %s\n", name, absent->name, absent->missing);
         return 0;

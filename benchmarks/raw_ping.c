@@ -27,6 +27,7 @@ struct raw_ping {
     struct kofn_memory memory; /* two of struct way: there, and back */
     struct way *ways;
     unsigned lines;
+    bool relax;
     int here, there;
     int orders[2]; /* pipe: how many round trips to answer */
     pid_t child;
@@ -41,12 +42,16 @@ static inline void send_line(struct way *way, uint64_t sequence, unsigned lines)
 }
 
 /* Spins until @sequence is there: true, or false after a long while. */
-static inline bool receive_line(const struct way *way, uint64_t sequence, unsigned lines)
+static inline bool receive_line(const struct way *way, uint64_t sequence,
+                                const struct raw_ping *ping)
 {
-    for (unsigned turns = 0; kofn_peer_load64(&way->word) != sequence; turns++)
+    for (unsigned turns = 0; kofn_peer_load64(&way->word) != sequence; turns++) {
         if (turns == PATIENCE)
             return false;
-    return lines == 1 || __atomic_load_n(&way->payload, __ATOMIC_RELAXED) == sequence;
+        if (ping->relax)
+            kofn_cpu_relax();
+    }
+    return ping->lines == 1 || __atomic_load_n(&way->payload, __ATOMIC_RELAXED) == sequence;
 }
 
 /* The other process: sleeps in read() until told how many to answer. */
@@ -56,7 +61,7 @@ static void answer(const struct raw_ping *ping)
 
     while (read(ping->orders[0], &trips, sizeof(trips)) == sizeof(trips))
         for (; trips > 0; trips--) {
-            if (!receive_line(&ping->ways[0], ++sequence, ping->lines))
+            if (!receive_line(&ping->ways[0], ++sequence, ping))
                 return;
             send_line(&ping->ways[1], sequence, ping->lines);
         }
@@ -71,7 +76,7 @@ static void child_main(const struct raw_ping *ping, pid_t parent)
     _exit(0);
 }
 
-int raw_ping_open(unsigned lines, int here, int there, struct raw_ping **ping_p)
+int raw_ping_open(unsigned lines, bool relax, int here, int there, struct raw_ping **ping_p)
 {
     struct raw_ping *ping = calloc(1, sizeof(*ping));
     pid_t parent = getpid();
@@ -80,6 +85,7 @@ int raw_ping_open(unsigned lines, int here, int there, struct raw_ping **ping_p)
     if (!ping)
         return kofn_error(NULL, KOFN_NO_MEMORY, "ping: out of memory");
     ping->lines = lines;
+    ping->relax = relax;
     ping->here = here;
     ping->there = there;
     rc = kofn_memory_map_shared(&ping->memory, "ping", 2 * sizeof(struct way),
@@ -116,7 +122,9 @@ void raw_ping_close(struct raw_ping *ping)
 {
     if (!ping)
         return;
-    close(ping->orders[1]); /* the other's read() ends */
+    close(ping->orders[1]);
+    kill(ping->child,
+         SIGKILL); /* children of later pings hold the pipe open too, so it does not end */
     waitpid(ping->child, NULL, 0);
     kofn_memory_unmap(&ping->memory);
     free(ping);
@@ -128,7 +136,7 @@ static bool run_block(struct raw_ping *ping)
 
     for (int i = 0; i < BLOCK; i++) {
         send_line(out, ++ping->sequence, ping->lines);
-        if (!receive_line(back, ping->sequence, ping->lines))
+        if (!receive_line(back, ping->sequence, ping))
             return false;
     }
     return true;
