@@ -74,8 +74,9 @@ int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round);
 
 /* Registered memory in which the next update is to be filled, kofn_job.parameters f32, for jobs
  * whose payload is GRADIENT; NULL for jobs of DELTA payload, whose updates kofn computes from the
- * model passed to kofn_worker_report(). Valid until the next report. Contents are undefined. Call
- * it after a successful take, before each local update.
+ * model passed to kofn_worker_report(), and when the job is over or the server gone: the next
+ * report or take says which. Valid until the next report. Contents are undefined. Call it after a
+ * successful take, before each local update.
  */
 float *kofn_worker_gradient(struct kofn_worker *worker);
 

@@ -324,6 +324,23 @@ static void guest_event(struct kofn_server *server, struct kofn_guest *guest, ui
     kofn_fds_close(&fds);
 }
 
+/* A rank's former member is gone and still holds a publication: the guest can have the slot when
+ * the round has closed. It waits for that as long as a handshake may take; a round that does not
+ * close meanwhile may be waiting for nobody but the guest.
+ */
+static void give_up_held(struct kofn_server *server, uint32_t rank)
+{
+    const struct kofn_member *member = &server->round.members[rank];
+
+    if (!member->held.sequence || kofn_member_connected(member))
+        return;
+    kofn_log(server->log, KOFN_LOG_WARN,
+             "rank %u: %u local updates of its former process are lost: it rejoins, and round %u "
+             "does not close",
+             rank, member->held.updates - member->held.from, server->round.number);
+    kofn_round_drop(&server->round, rank);
+}
+
 static void look_after_guests(struct kofn_server *server, uint64_t now)
 {
     for (uint32_t i = 0; i < KOFN_GUESTS; i++) {
@@ -331,8 +348,13 @@ static void look_after_guests(struct kofn_server *server, uint64_t now)
 
         if (guest->control < 0)
             continue;
-        if (guest->greeted && !guest->welcomed)
+        if (guest->greeted && !guest->welcomed) {
+            if (now >= guest->deadline)
+                give_up_held(server, guest->hello.hello.rank);
             welcome(server, guest);
+            if (guest->welcomed) /* the rest of the handshake has its own time */
+                guest->deadline = now + GUEST_NS;
+        }
         if (guest->control < 0 || now < guest->deadline)
             continue;
         if (guest->greeted && !guest->welcomed)
@@ -380,7 +402,9 @@ void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why
 void kofn__admit_evict(struct kofn_server *server, uint32_t rank, const char *why)
 {
     struct kofn_peer *peer = &server->peers[rank];
-    struct kofn_gate gate = {.round = server->round.number, .state = KOFN_GATE_EVICTED};
+    struct kofn_gate gate = {.round = server->round.number,
+                             .state = KOFN_GATE_EVICTED,
+                             .released = (uint32_t)(peer->released % 256)};
 
     kofn_log(server->log, KOFN_LOG_ERROR,
              "rank %u (%s, pid %u): evicted in round %u: it published an update with %s", rank,
@@ -393,10 +417,11 @@ static void member_leaves(struct kofn_server *server, uint32_t rank, uint64_t fi
 {
     struct kofn_peer *peer = &server->peers[rank];
 
+    if (!peer->evicted)
+        drain(server);
+    peer->left = true; /* it writes no more, evicted or not: its rank can be given again */
     if (peer->evicted)
         return;
-    drain(server);
-    peer->left = true;
     take_out(server, rank, finished);
     kofn_log(server->log, KOFN_LOG_INFO, "rank %u (pid %u) has left", rank, peer->pid);
 }
@@ -414,7 +439,7 @@ static void peer_event(struct kofn_server *server, uint32_t rank)
     if (rc == KOFN_AGAIN || rc == KOFN_INTERRUPTED)
         return;
     if (!rc && message.type == KOFN_WIRE_BYE) {
-        member_leaves(server, rank, message.bye.finished);
+        member_leaves(server, rank, KOFN_MIN(message.bye.finished, UINT32_MAX));
         return;
     }
     drain(server);

@@ -2,8 +2,8 @@
  *
  * A publication carries all finished local updates of its round, (0, u]: the latest complete one
  * replaces those before. Only after a round has closed can it carry less: (s, u], where s updates
- * were merged on time. It is then the growth since the merged publication, whose bytes are still in
- * their buffer, because a buffer is only written again by the worker itself.
+ * are settled by a publication before. It is then the growth since that one, whose bytes are still
+ * in their buffer, because a buffer is only written again by the worker itself.
  */
 #include "core/worker.h"
 
@@ -12,6 +12,8 @@ bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gat
     const struct kofn_endpoint *endpoint = worker->endpoint;
     uint64_t before = worker->sequence + 1;
 
+    if (!gate.state) /* torn again and again: it says nothing */
+        return false;
     if (!kofn_credit_granted(&endpoint->slot, before, gate.released))
         return false;
     return before <= endpoint->slot.depth ||
@@ -45,6 +47,10 @@ static int send(struct kofn_worker *worker, uint32_t from, uint64_t finished_ns)
         return rc;
     worker->sequence++;
     worker->published = worker->updates;
+    if (!worker->first) {
+        worker->first = worker->sequence;
+        worker->first_updates = worker->updates;
+    }
     worker->starved_ns = 0;
     return 0;
 }
@@ -62,27 +68,33 @@ int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t f
     return send(worker, 0, finished_ns);
 }
 
-/* The publication of the closed round that was merged: its sequence, and how many updates it
- * settled. */
-static uint64_t merged_publication(const struct kofn_worker *worker, uint32_t *updates)
+/* The publication of the closed round that settles its first updates, and how many; 0 if there was
+ * none. What the round merged or refused has its receipt by now, because receipts come before the
+ * gate of the next round. Without one, all of this round's publications were under way when it
+ * closed (a third one needs the credit of the first, and that is only given back for a second one
+ * that has arrived). The first of them will then be taken as a late update, and those behind it,
+ * which carry its updates again, will not be taken at all.
+ */
+static uint64_t settled_publication(const struct kofn_worker *worker, uint32_t *updates)
 {
     struct kofn_receipt_line line;
     uint64_t depth = worker->endpoint->slot.depth;
 
+    *updates = worker->first ? worker->first_updates : 0;
     for (uint64_t s = worker->sequence; s && s + depth > worker->sequence; s--)
         if (!kofn_block_get_receipt(worker->endpoint->block, s, &line) &&
-            line.made_in == worker->round && line.outcome == KOFN_OUTCOME_MERGED) {
+            line.made_in == worker->round) {
             *updates = line.updates;
             return s;
         }
-    return 0;
+    return worker->first;
 }
 
-/* Fills the next buffer with (model - base) - what publication @merged carried. */
-static void fill_remainder(struct kofn_worker *worker, const float *model, uint64_t merged)
+/* Fills the next buffer with (model - base) - what publication @settled carried. */
+static void fill_remainder(struct kofn_worker *worker, const float *model, uint64_t settled)
 {
     struct kofn_endpoint *endpoint = worker->endpoint;
-    const float *sent = kofn_slot_payload(&endpoint->slot, endpoint->buffers, merged);
+    const float *sent = kofn_slot_payload(&endpoint->slot, endpoint->buffers, settled);
     float *buffer = endpoint->ops->endpoint_buffer(endpoint, worker->sequence + 1);
     const void *subtracted[] = {worker->base, sent};
     const float minus[] = {-1, -1};
@@ -104,9 +116,10 @@ static int wait_credit(struct kofn_worker *worker)
 
         if (kofn__publish_credit(worker, gate))
             return 0;
-        if (gate.state == KOFN_GATE_END || gate.state == KOFN_GATE_EVICTED ||
-            kofn_now_ns() >= deadline)
+        if (kofn__worker_ended(gate) || kofn_now_ns() >= deadline)
             return KOFN_NO_CREDIT;
+        if (!worker->starved_ns)
+            worker->starved_ns = kofn_now_ns();
         rc = kofn__worker_wait(worker, word, deadline);
         if (rc)
             return rc;
@@ -115,24 +128,24 @@ static int wait_credit(struct kofn_worker *worker)
 
 int kofn__publish_late(struct kofn_worker *worker, const float *model)
 {
-    uint64_t now = kofn_now_ns(), merged;
-    uint32_t settled = 0;
+    uint64_t now = kofn_now_ns(), settled;
+    uint32_t updates;
     int rc;
 
-    if (!worker->updates || (worker->gradient && worker->published))
+    if (worker->late_sent || !worker->updates || (worker->gradient && worker->published))
         return 0;
-    merged = merged_publication(worker, &settled);
-    /* Nothing is missing; or all was sent, but too late, and the server deals with it as it is. */
-    if (settled == worker->updates || (!merged && worker->published == worker->updates))
-        return 0;
-    /* Work behind a late publication whose fate is open: only that could be wrong to send twice. */
-    if (!merged && worker->published)
+    settled = settled_publication(worker, &updates);
+    if (updates == worker->updates)
         return 0;
     rc = wait_credit(worker);
     if (rc)
         return rc == KOFN_NO_CREDIT ? 0 : rc;
-    if (!merged)
-        return kofn__publish_all(worker, model, now);
-    fill_remainder(worker, model, merged);
-    return send(worker, settled, now);
+    if (settled) {
+        fill_remainder(worker, model, settled);
+        rc = send(worker, updates, now);
+    } else {
+        rc = kofn__publish_all(worker, model, now);
+    }
+    worker->late_sent = !rc;
+    return rc;
 }

@@ -26,7 +26,7 @@ void kofn__serve_gate(struct kofn_server *server, uint32_t rank)
                              .state = gate_state(server, peer),
                              .released = (uint32_t)(peer->released % 256)};
 
-    if (peer->admitted && server->round.number)
+    if (peer->admitted && (server->round.number || server->stopped))
         server->hub->ops->hub_gate(server->hub, rank, kofn_gate_pack(gate));
 }
 

@@ -367,11 +367,13 @@ int kofn_server_step(struct kofn_server *server, uint64_t timeout, struct kofn_r
 static void close_last_round(struct kofn_server *server, uint64_t deadline)
 {
     kofn__serve_arrivals(server);
-    kofn_round_stop(&server->round, kofn_now_ns());
-    if (serve_round(server, deadline))
-        return;
+    if (server->round.phase == KOFN_PHASE_OPEN)
+        kofn_round_stop(&server->round, kofn_now_ns());
+    if (serve_round(server, deadline)) /* without those who have not answered by now */
+        kofn_round_stop(&server->round, kofn_now_ns());
     kofn__merge_round(server);
     kofn_round_next(&server->round, kofn_now_ns());
+    kofn_round_end(&server->round);
 }
 
 /* Workers that can be expected to answer to the end of the job. */

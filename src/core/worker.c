@@ -22,8 +22,7 @@ struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *w
 
 bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate)
 {
-    return gate.round > worker->round || gate.state == KOFN_GATE_END ||
-           gate.state == KOFN_GATE_EVICTED ||
+    return gate.round > worker->round || kofn__worker_ended(gate) ||
            (gate.round == worker->round && gate.state == KOFN_GATE_CLOSED);
 }
 
@@ -67,9 +66,11 @@ void kofn_worker_close(struct kofn_worker *worker)
     if (!worker)
         return;
     bye.bye.finished = worker->total;
-    kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
+    if (worker->control >= 0)
+        kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
     worker->endpoint->ops->endpoint_close(worker->endpoint);
-    close(worker->control);
+    if (worker->control >= 0)
+        close(worker->control);
     free(worker->base);
     free(worker);
 }
@@ -95,8 +96,8 @@ static bool owed(const struct kofn_worker *worker, struct kofn_gate gate)
            worker->updates >= least && !worker->published;
 }
 
-/* Waits until the gate opens a round behind ours. */
-static int wait_open(struct kofn_worker *worker, const float *model)
+/* Waits until the gate opens a round behind ours, @round. */
+static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *round)
 {
     uint64_t word;
     int rc = 0;
@@ -111,8 +112,10 @@ static int wait_open(struct kofn_worker *worker, const float *model)
                 worker->log, KOFN_EPOCH,
                 "rank %u: evicted by the server, in round %u; rejoin with a new handle",
                 worker->endpoint->rank, gate.round);
-        if (gate.state == KOFN_GATE_OPEN && gate.round > worker->round)
+        if (gate.state == KOFN_GATE_OPEN && gate.round > worker->round) {
+            *round = gate.round;
             return 0;
+        }
         if (owed(worker, gate) && kofn__publish_credit(worker, gate))
             rc = kofn__publish_all(worker, model, kofn_now_ns());
         if (!rc)
@@ -122,14 +125,15 @@ static int wait_open(struct kofn_worker *worker, const float *model)
     }
 }
 
-static int fetch(struct kofn_worker *worker, float *model, struct kofn_stamp *stamp)
+/* Copies the newest model; one of before @round, which the gate has opened, is not the newest. */
+static int fetch(struct kofn_worker *worker, uint32_t round, float *model, struct kofn_stamp *stamp)
 {
     uint64_t deadline = kofn_deadline(kofn_now_ns(), worker->timeout);
     int rc;
 
     do {
         rc = worker->endpoint->ops->endpoint_fetch(worker->endpoint, model, worker->base, stamp);
-        if (rc != KOFN_AGAIN)
+        if (rc != KOFN_AGAIN && (rc || stamp->round >= round))
             return rc;
         rc = kofn__worker_listen(worker, kofn_now_ns());
     } while (!rc && kofn_now_ns() < deadline);
@@ -142,20 +146,23 @@ static int fetch(struct kofn_worker *worker, float *model, struct kofn_stamp *st
 int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
 {
     struct kofn_stamp stamp;
+    uint32_t opened = 0;
     int rc;
 
-    rc = wait_open(worker, model);
+    rc = wait_open(worker, model, &opened);
     if (rc)
         return rc;
     rc = kofn__publish_late(worker, model);
     if (rc)
         return rc;
-    rc = fetch(worker, model, &stamp);
+    rc = fetch(worker, opened, model, &stamp);
     if (rc)
         return rc;
     worker->round = stamp.round;
     worker->version = (uint32_t)stamp.sequence;
     worker->updates = worker->published = 0;
+    worker->first = 0;
+    worker->late_sent = false;
     worker->compute_ns = 0;
     worker->loss_sum = 0;
     worker->starved_ns = 0;
@@ -167,17 +174,21 @@ int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
 
 float *kofn_worker_gradient(struct kofn_worker *worker)
 {
-    uint64_t word;
-
     if (!worker->gradient || !worker->round)
         return NULL;
-    while (!kofn__publish_credit(worker, kofn__worker_gate(worker, &word))) {
-        int rc = kofn__worker_wait(worker, word, KOFN_FOREVER);
+    for (;;) {
+        uint64_t word;
+        struct kofn_gate gate = kofn__worker_gate(worker, &word);
+        int rc;
 
+        if (kofn__publish_credit(worker, gate))
+            return worker->endpoint->ops->endpoint_buffer(worker->endpoint, worker->sequence + 1);
+        if (kofn__worker_ended(gate))
+            return NULL;
+        rc = kofn__worker_wait(worker, word, KOFN_FOREVER);
         if (rc && rc != KOFN_INTERRUPTED)
             return NULL;
     }
-    return worker->endpoint->ops->endpoint_buffer(worker->endpoint, worker->sequence + 1);
 }
 
 /* Publishes in eager mode, if there is a credit; else the next publication carries this update as
@@ -202,7 +213,7 @@ static int publish_last(struct kofn_worker *worker, const float *model, uint64_t
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
         int rc;
 
-        if (!worker->gradient && kofn__worker_over(worker, gate))
+        if (kofn__worker_ended(gate) || (!worker->gradient && kofn__worker_over(worker, gate)))
             return 0; /* kofn_worker_take() sends what is late */
         rc = publish_eagerly(worker, model, gate, now);
         if (rc != KOFN_NO_CREDIT)

@@ -23,8 +23,11 @@ struct kofn_worker {
     double loss_sum;         /* of the same */
 
     /* Publications. */
-    uint64_t sequence;  /* of the newest; 0 = none */
-    uint32_t published; /* local updates of this round it carried */
+    uint64_t sequence;      /* of the newest; 0 = none */
+    uint32_t published;     /* local updates of this round it carried */
+    uint64_t first;         /* the first of this round; 0 = none */
+    uint32_t first_updates; /* local updates it carried */
+    bool late_sent;         /* what the closed round did not merge has been sent */
     uint64_t
         starved_ns; /* since when a publication has had to wait for its credit; 0 = it does not */
     uint64_t receipt_after; /* receipts up to this publication have been read */
@@ -61,13 +64,21 @@ struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *w
 /* True if the gate says that the round in progress is over. */
 bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate);
 
+/* True if the gate says that no round follows for this worker. */
+static inline bool kofn__worker_ended(struct kofn_gate gate)
+{
+    return gate.state == KOFN_GATE_END || gate.state == KOFN_GATE_EVICTED;
+}
+
 /* publish.c: may the next publication be written? */
 bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gate);
 
 /* publish.c: sends all finished work of the round, model - base (or the gradient in the buffer). */
 int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t finished_ns);
 
-/* publish.c: after the round has closed: sends what it did not merge. @model as last reported. */
+/* publish.c: after the round has closed: sends what neither it nor a later one will have merged.
+ * @model as last reported.
+ */
 int kofn__publish_late(struct kofn_worker *worker, const float *model);
 
 /* worker.c: waits for one change of the gate @seen, but only as long as the server lives. */

@@ -143,12 +143,18 @@ static void alive_again(struct kofn_round *round, struct kofn_member *member)
 
 void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now)
 {
+    kofn_round_drop(round, rank); /* before the account of its former membership is closed */
+    kofn_member_join(&round->members[rank], epoch, now);
+    kofn_watch_membership(round);
+}
+
+void kofn_round_drop(struct kofn_round *round, uint32_t rank)
+{
     struct kofn_member *member = &round->members[rank];
 
-    uncount_reached(round, member);
     round->holding -= member->held.sequence != 0;
-    member->held.sequence = 0; /* before the account of its former membership is closed */
-    kofn_member_join(member, epoch, now);
+    member->held.sequence = 0;
+    uncount_reached(round, member);
     kofn_watch_membership(round);
 }
 

@@ -87,6 +87,9 @@ void kofn_round_next(struct kofn_round *round, uint64_t now);
 /* A rank that joins again must not be connected any more; what it still held is lost. */
 void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now);
 
+/* Gives up what a member that is not connected any more still holds: it is lost. */
+void kofn_round_drop(struct kofn_round *round, uint32_t rank);
+
 /* What has arrived of a worker that leaves stays and counts; that it said it was done (on-close)
  * does not.
  */
