@@ -6,6 +6,8 @@
 #define TARGET __attribute__((target("avx2,f16c")))
 #define STREAM(at, value) _mm256_stream_ps(at, (__m256)(value))
 #define FENCE() _mm_sfence()
+#define WIDEN_BF16(at)                                                                             \
+    ((vector)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(at))), 16))
 #define WIDEN_F16(at) ((vector)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(at))))
 #define NARROW_F16(at, value)                                                                      \
     _mm_storeu_si128((__m128i *)(at), _mm256_cvtps_ph((__m256)(value), _MM_FROUND_TO_NEAREST_INT))

@@ -6,6 +6,9 @@
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,f16c")))
 #define STREAM(at, value) _mm512_stream_ps(at, (__m512)(value))
 #define FENCE() _mm_sfence()
+#define WIDEN_BF16(at)                                                                             \
+    ((vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(at))),   \
+                               16))
 #define WIDEN_F16(at) ((vector)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(at))))
 #define NARROW_F16(at, value)                                                                      \
     _mm256_storeu_si256((__m256i *)(at),                                                           \

@@ -1,11 +1,16 @@
 /* reduce_kernels.h: the kernels of reduce.h, written once for vectors of any width.
  *
- * Included by one source file a instruction set, which defines before:
- *   LANES         f32 elements in a vector
- *   TARGET        the attribute that lets the compiler use the instructions, or nothing
- *   STREAM(p, v)  stores vector v at p, aligned to the vector, past the caches; FENCE() orders such
- * stores WIDEN_F16(p)  the vector of the LANES f16 elements at p; NARROW_F16(p, v) the reverse and
- * gets `static` functions, which KERNEL_TABLE puts into a table.
+ * Included by one source file for each instruction set, which defines before:
+ *
+ *   LANES             f32 elements in a vector
+ *   TARGET            the attribute that lets the compiler use the instructions, or nothing
+ *   STREAM(p, v)      stores vector v at p, aligned to the vector, past the caches
+ *   FENCE()           orders such stores before later ones
+ *   WIDEN_BF16(p)     the vector of the LANES bf16 elements at p
+ *   WIDEN_F16(p)      the same of f16 elements
+ *   NARROW_F16(p, v)  stores vector v as f16 elements at p
+ *
+ * and gets `static` functions, which KERNEL_TABLE() puts into a table.
  *
  * Loops handle blocks of two lines: enough independent sums to hide their latency, few enough to
  * stay in registers.
@@ -64,9 +69,7 @@ INLINE vector load_element(const void *array, size_t i, enum kofn_element elemen
     if (element == KOFN_F32)
         return load((const float *)array + i);
     if (element == KOFN_BF16)
-        return (
-            vector)(__builtin_convertvector(*(const halves_at *)((const uint16_t *)array + i), bits)
-                    << 16);
+        return WIDEN_BF16((const uint16_t *)array + i);
     return WIDEN_F16((const uint16_t *)array + i);
 }
 
