@@ -1,0 +1,103 @@
+/* The contract suite: the same tests for every transport, then what one of them has besides.
+ * `contract NAME...` runs those alone, `contract -l` lists them.
+ */
+#include "tests/contract/contract.h"
+#include "tests/contract/suites.h"
+#include "transports/self/self.h"
+#include "transports/shm/shm.h"
+
+/* CUnit's tests take no argument, so what they run against is static: one suite, one process. */
+static const struct contract_fixture *current;
+
+const struct contract_fixture *contract_fixture(void)
+{
+    return current;
+}
+
+const struct kofn_transport_ops *contract_ops(void)
+{
+    return current->ops;
+}
+
+static void add(const struct contract_fixture *fixture)
+{
+    CU_pSuite suite = CU_add_suite(fixture->name, NULL, NULL);
+
+    current = fixture;
+    contract_flow(suite);
+    contract_wait(suite);
+    contract_evict(suite);
+    contract_offers(suite);
+    contract_kill(suite);
+}
+
+static void *open_fabric(uint32_t workers)
+{
+    struct kofn_fabric_attr attr = {.workers = workers, .automatic = true, .log = &contract_quiet};
+    struct kofn_fabric *fabric;
+
+    return kofn_fabric_open(&attr, &fabric) ? NULL : fabric;
+}
+
+static void close_fabric(void *context)
+{
+    kofn_fabric_close(context);
+}
+
+static void settle_fabric(void *context)
+{
+    kofn_fabric_deliver_all(context);
+}
+
+/* Models are pushed and not read, so that it is the push that is tested. */
+static void *open_pushing(uint32_t workers)
+{
+    struct kofn_fabric_attr attr = {
+        .workers = workers, .automatic = true, .pushed_only = true, .log = &contract_quiet};
+    struct kofn_fabric *fabric;
+
+    return kofn_fabric_open(&attr, &fabric) ? NULL : fabric;
+}
+
+static void add_self(void)
+{
+    static const struct contract_fixture fixture = {.name = "self",
+                                                    .ops = &kofn_self,
+                                                    .open = open_fabric,
+                                                    .close = close_fabric,
+                                                    .settle = settle_fabric};
+
+    add(&fixture);
+}
+
+static void add_self_pushed(void)
+{
+    static const struct contract_fixture fixture = {.name = "self-pushed",
+                                                    .ops = &kofn_self,
+                                                    .open = open_pushing,
+                                                    .close = close_fabric,
+                                                    .settle = settle_fabric};
+
+    add(&fixture);
+}
+
+static void add_shm(void)
+{
+    static const struct contract_fixture fixture = {
+        .name = "shm", .ops = &kofn_shm, .concurrent = true, .reclaim_waits = true};
+
+    add(&fixture);
+}
+
+static const struct kofn_suite suites[] = {
+    {"self", add_self},
+    {"self-pushed", add_self_pushed},
+    {"shm", add_shm},
+    {"fabric", contract_add_fabric},
+    {"isolation", contract_add_isolation},
+};
+
+int main(int argc, char **argv)
+{
+    return kofn_suites_run(suites, KOFN_ARRAY_SIZE(suites), argc, argv);
+}

@@ -1,0 +1,329 @@
+/* Waits end: by what they wait for, by their deadline, by a signal. Never later. */
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/barrier.h"
+#include "base/clock.h"
+#include "tests/contract/contract.h"
+
+#define ROUNDS 100000
+#define WAIT_NS (5 * KOFN_NS_PER_S) /* longer than any wait for a peer that is well takes */
+
+static uint64_t beat_word(uint32_t round)
+{
+    return kofn_beat_pack((struct kofn_beat){round, round % 100});
+}
+
+static uint64_t gate_word(uint32_t round)
+{
+    return kofn_gate_pack((struct kofn_gate){.round = round, .state = KOFN_GATE_OPEN});
+}
+
+/* With nothing to wait for, a wait ends at its deadline, and a deadline that has passed ends it at
+ * once, with and without spinning.
+ */
+static void test_wait_ends_at_its_deadline(void)
+{
+    for (uint64_t spin = 0; spin <= 300 * KOFN_NS_PER_US; spin += 150 * KOFN_NS_PER_US) {
+        struct world world;
+        uint64_t start;
+
+        world_open(&world, 2, 64, 2, spin);
+        world_join_all(&world);
+        start = kofn_now_ns();
+        for (int i = 0; i < 10; i++) {
+            uint64_t deadline = kofn_now_ns() + KOFN_NS_PER_MS;
+
+            CU_ASSERT_EQUAL(contract_ops()->hub_wait(world.hub, deadline), 0);
+            CU_ASSERT_EQUAL(contract_ops()->endpoint_wait(world.endpoints[0], 0, deadline), 0);
+            CU_ASSERT_EQUAL(contract_ops()->hub_wait(world.hub, 0), 0);
+            CU_ASSERT_EQUAL(contract_ops()->endpoint_wait(world.endpoints[0], 0, 1), 0);
+        }
+        CU_ASSERT(kofn_now_ns() - start < WAIT_NS);
+        world_close(&world);
+    }
+}
+
+/* What has come and was not looked at yet ends a wait at once, even one without a deadline: a
+ * publication until it is taken, a beat until a wait has ended, a gate that is not the one seen.
+ */
+static void test_wait_sees_what_is_there(void)
+{
+    struct world world;
+
+    world_open(&world, 3, 64, 2, 0);
+    world_join_all(&world);
+    world_publish(&world, 2, 1);
+    world_settle(&world);
+    CU_ASSERT_EQUAL(contract_ops()->hub_wait(world.hub, KOFN_FOREVER), 0);
+    CU_ASSERT_EQUAL(contract_ops()->hub_wait(world.hub, KOFN_FOREVER), 0);
+    CU_ASSERT_EQUAL(world_take(&world, 1, 1), 1);
+    for (uint32_t round = 1; round < 5; round++) {
+        CU_ASSERT_EQUAL(contract_ops()->endpoint_beat(world.endpoints[round % 3], beat_word(round)),
+                        0);
+        CU_ASSERT_EQUAL(contract_ops()->hub_wait(world.hub, KOFN_FOREVER), 0);
+        CU_ASSERT_EQUAL(contract_ops()->hub_gate(world.hub, round % 3, gate_word(round)), 0);
+        CU_ASSERT_EQUAL(contract_ops()->endpoint_wait(world.endpoints[round % 3], 0, KOFN_FOREVER),
+                        0);
+        CU_ASSERT(world_await_beat(&world, round % 3, beat_word(round)));
+        CU_ASSERT(world_await_gate(&world, round % 3, gate_word(round)));
+    }
+    world_close(&world);
+}
+
+/* ---- two threads ---- */
+
+struct partner {
+    struct kofn_endpoint *endpoint;
+    uint32_t rounds;
+    bool failed;
+};
+
+/* Waits for something of the hub; false if nothing came in time. */
+static bool partner_wait(struct partner *partner, uint64_t seen)
+{
+    uint64_t deadline = kofn_now_ns() + WAIT_NS;
+
+    return !partner->endpoint->ops->endpoint_wait(partner->endpoint, seen, deadline) &&
+           kofn_now_ns() < deadline;
+}
+
+/* Answers every gate with a beat. */
+static void *answer_gates(void *arg)
+{
+    struct partner *partner = arg;
+    uint64_t seen = 0, gate;
+
+    for (uint32_t round = 1; round <= partner->rounds; round++) {
+        while ((gate = kofn_peer_load64(&partner->endpoint->block->gate)) == seen)
+            if (!partner_wait(partner, seen)) {
+                partner->failed = true;
+                return NULL;
+            }
+        seen = gate;
+        partner->endpoint->ops->endpoint_beat(partner->endpoint, beat_word(round));
+    }
+    return NULL;
+}
+
+/* Publishes, and again whenever the receipt of the last publication is there. */
+static void *answer_receipts(void *arg)
+{
+    struct partner *partner = arg;
+    struct kofn_receipt_line line;
+
+    for (uint32_t round = 1; round <= partner->rounds; round++) {
+        endpoint_fill(partner->endpoint, round);
+        endpoint_publish(partner->endpoint, round);
+        while (kofn_block_get_receipt(partner->endpoint->block, round, &line))
+            if (!partner_wait(partner, 0)) {
+                partner->failed = true;
+                return NULL;
+            }
+    }
+    return NULL;
+}
+
+static bool needs_threads(void)
+{
+    if (!contract_fixture()->concurrent)
+        kofn_test_skip("runs in one thread");
+    return contract_fixture()->concurrent;
+}
+
+static void join_thread(pthread_t thread)
+{
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+}
+
+/* No wake-up is lost, ever: two who do nothing but sleep and wake each other never wait in vain. */
+static void test_no_wake_up_is_lost_gate_and_beat(void)
+{
+    struct partner partner = {.rounds = contract_rounds(ROUNDS)};
+    struct world world;
+    pthread_t thread;
+    bool lost = false;
+
+    if (!needs_threads())
+        return;
+    world_open(&world, 2, 64, 2, 0);
+    world_join_all(&world);
+    partner.endpoint = world.endpoints[1];
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, answer_gates, &partner), 0);
+    for (uint32_t round = 1; round <= partner.rounds && !lost; round++) {
+        contract_ops()->hub_gate(world.hub, 1, gate_word(round));
+        while (!lost && kofn_hub_beat_word(world.hub, 1) != beat_word(round)) {
+            uint64_t deadline = kofn_now_ns() + WAIT_NS;
+
+            lost = contract_ops()->hub_wait(world.hub, deadline) || kofn_now_ns() >= deadline;
+        }
+    }
+    join_thread(thread);
+    CU_ASSERT(!lost);
+    CU_ASSERT(!partner.failed);
+    world_close(&world);
+}
+
+static void test_no_wake_up_is_lost_publication_and_receipt(void)
+{
+    struct partner partner = {.rounds = contract_rounds(ROUNDS)};
+    struct kofn_receipt_line line = {.outcome = KOFN_OUTCOME_MERGED};
+    struct world world;
+    struct kofn_arrival arrival;
+    pthread_t thread;
+    bool lost = false;
+
+    if (!needs_threads())
+        return;
+    world_open(&world, 2, 64, 2, 0);
+    world_join_all(&world);
+    partner.endpoint = world.endpoints[0];
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, answer_receipts, &partner), 0);
+    for (line.sequence = 1; line.sequence <= partner.rounds && !lost; line.sequence++) {
+        while (!lost && contract_ops()->hub_poll(world.hub, &arrival, 1) == 0) {
+            uint64_t deadline = kofn_now_ns() + WAIT_NS;
+
+            lost = contract_ops()->hub_wait(world.hub, deadline) || kofn_now_ns() >= deadline;
+        }
+        lost |= arrival.sequence != line.sequence;
+        contract_ops()->hub_receipt(world.hub, 0, &line);
+    }
+    join_thread(thread);
+    CU_ASSERT(!lost);
+    CU_ASSERT(!partner.failed);
+    world_close(&world);
+}
+
+/* ---- signals ---- */
+
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+struct sleeper {
+    struct world *world;
+    int rc;
+    bool done;
+};
+
+static void *sleep_as_hub(void *arg)
+{
+    struct sleeper *sleeper = arg;
+
+    sleeper->rc = contract_ops()->hub_wait(sleeper->world->hub, contract_deadline());
+    __atomic_store_n(&sleeper->done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void *sleep_as_worker(void *arg)
+{
+    struct sleeper *sleeper = arg;
+
+    sleeper->rc =
+        contract_ops()->endpoint_wait(sleeper->world->endpoints[0], 0, contract_deadline());
+    __atomic_store_n(&sleeper->done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* A signal ends a wait, and the wait says so. Signals are sent until one has hit the sleeping
+ * thread.
+ */
+static void test_signal_interrupts_a_wait(void)
+{
+    static void *(*const functions[])(void *) = {sleep_as_hub, sleep_as_worker};
+    struct sigaction action = {.sa_handler = on_signal}, before;
+    struct world world;
+
+    if (!needs_threads())
+        return;
+    world_open(&world, 1, 64, 2, 0);
+    world_join_all(&world);
+    CU_ASSERT_EQUAL_FATAL(sigaction(SIGUSR1, &action, &before), 0);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(functions); i++) {
+        struct sleeper sleeper = {.world = &world};
+        pthread_t thread;
+
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, functions[i], &sleeper), 0);
+        while (!__atomic_load_n(&sleeper.done, __ATOMIC_ACQUIRE)) {
+            pthread_kill(thread, SIGUSR1);
+            sched_yield();
+        }
+        join_thread(thread);
+        CU_ASSERT_EQUAL(sleeper.rc, KOFN_INTERRUPTED);
+    }
+    CU_ASSERT_EQUAL(sigaction(SIGUSR1, &before, NULL), 0);
+    world_close(&world);
+}
+
+/* ---- models under a writer ---- */
+
+#define PARAMETERS 8192
+#define FETCHES 2000
+
+struct reader {
+    struct kofn_endpoint *endpoint;
+    uint32_t whole, torn, backwards, failed;
+    bool enough;
+};
+
+/* Fetches until it has got enough; a fetched model is whole, its two copies are the same, and
+ * versions never go back.
+ */
+static void *fetch_models(void *arg)
+{
+    static float model[PARAMETERS], base[PARAMETERS];
+    struct reader *reader = arg;
+    uint64_t deadline = contract_deadline(), last = 0;
+    uint32_t enough = contract_rounds(FETCHES);
+
+    while (reader->whole < enough && kofn_now_ns() < deadline) {
+        struct kofn_stamp stamp;
+        int rc = contract_ops()->endpoint_fetch(reader->endpoint, model, base, &stamp);
+
+        if (rc == KOFN_AGAIN)
+            continue;
+        reader->whole++;
+        reader->failed += rc != 0;
+        reader->backwards += stamp.sequence < last;
+        reader->torn += !payload_is(model, sizeof(model), 0, 0, stamp.sequence) ||
+                        memcmp(model, base, sizeof(model));
+        last = stamp.sequence;
+    }
+    __atomic_store_n(&reader->enough, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+/* While the server goes on publishing at full speed, whatever a fetch gets is one whole model. */
+static void test_fetched_model_is_whole_under_a_writer(void)
+{
+    struct reader reader = {0};
+    struct world world;
+    pthread_t thread;
+
+    if (!needs_threads())
+        return;
+    world_open(&world, 1, PARAMETERS * sizeof(float), 2, 0);
+    world_join_all(&world);
+    reader.endpoint = world.endpoints[0];
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, fetch_models, &reader), 0);
+    for (uint64_t version = 1; !__atomic_load_n(&reader.enough, __ATOMIC_ACQUIRE); version++)
+        world_publish_model(&world, version);
+    join_thread(thread);
+    CU_ASSERT_EQUAL(reader.whole, contract_rounds(FETCHES));
+    CU_ASSERT_EQUAL(reader.torn, 0);
+    CU_ASSERT_EQUAL(reader.backwards, 0);
+    CU_ASSERT_EQUAL(reader.failed, 0);
+    world_close(&world);
+}
+
+void contract_wait(CU_pSuite suite)
+{
+    CONTRACT_TEST(suite, test_wait_ends_at_its_deadline);
+    CONTRACT_TEST(suite, test_wait_sees_what_is_there);
+    CONTRACT_TEST(suite, test_no_wake_up_is_lost_gate_and_beat);
+    CONTRACT_TEST(suite, test_no_wake_up_is_lost_publication_and_receipt);
+    CONTRACT_TEST(suite, test_signal_interrupts_a_wait);
+    CONTRACT_TEST(suite, test_fetched_model_is_whole_under_a_writer);
+}
