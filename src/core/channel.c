@@ -210,6 +210,9 @@ int kofn_channel_receive(int fd, uint64_t deadline, struct kofn_wire *message, s
     if (rc)
         return rc;
     length = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (length < 0 &&
+        errno == ECONNRESET) /* it closed with unread mail; what it sent is still here */
+        length = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length < 0)
         return errno == EAGAIN || errno == EINTR ? KOFN_AGAIN : KOFN_GONE;
     if (!length)

@@ -53,7 +53,7 @@ static void say_suspect(const struct kofn_server *server, uint32_t rank, uint64_
              "without it "
              "(K = %u of %u left)",
              rank, peer->host, peer->pid, (double)kofn_round_silence(round, rank, now) / 1e9,
-             round->number, round->wait_for, round->available);
+             round->number, KOFN_MIN(round->config.wait_for, round->available), round->available);
 }
 
 void kofn__report_states(struct kofn_server *server, uint64_t now)
@@ -94,8 +94,7 @@ static double idle(const struct kofn_member *member, uint64_t now)
     uint64_t end = kofn_member_connected(member) ? now : member->left_ns;
     double wall = (double)(end - member->joined_ns);
 
-    return member->joined_ns && wall > 0 ? KOFN_MAX(0.0, 1 - (double)member->compute_ns / wall)
-                                         : NAN;
+    return member->joined_ns && wall > 0 ? KOFN_MAX(0.0, 1 - (double)member->busy_ns / wall) : NAN;
 }
 
 int kofn_server_member(const struct kofn_server *server, uint32_t rank,

@@ -161,6 +161,7 @@ int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
     worker->round = stamp.round;
     worker->version = (uint32_t)stamp.sequence;
     worker->updates = worker->published = 0;
+    worker->reporting = false;
     worker->first = 0;
     worker->late_sent = false;
     worker->compute_ns = 0;
@@ -224,6 +225,19 @@ static int publish_last(struct kofn_worker *worker, const float *model, uint64_t
     }
 }
 
+/* The local update in progress is finished. One whose report a signal interrupted is counted
+ * already. */
+static void count(struct kofn_worker *worker, const struct kofn_update *update, uint64_t now)
+{
+    if (worker->reporting)
+        return;
+    worker->reporting = true;
+    worker->updates++;
+    worker->total++;
+    worker->compute_ns += update && update->compute_ns ? update->compute_ns : now - worker->mark_ns;
+    worker->loss_sum += update ? (double)update->loss : 0;
+}
+
 int kofn_worker_report(struct kofn_worker *worker, const float *model,
                        const struct kofn_update *update)
 {
@@ -237,10 +251,7 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
     if (!worker->round || (!worker->gradient && !model))
         return kofn_error(worker->log, KOFN_INVALID, "rank %u: a report without a model",
                           worker->endpoint->rank);
-    worker->updates++;
-    worker->total++;
-    worker->compute_ns += update && update->compute_ns ? update->compute_ns : now - worker->mark_ns;
-    worker->loss_sum += update ? (double)update->loss : 0;
+    count(worker, update, now);
     last = worker->waits && worker->updates >= worker->job.local_steps;
     over = kofn__worker_over(worker, gate);
     if (last && worker->eager)
@@ -253,6 +264,7 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
         rc = beat(worker);
     if (rc)
         return rc;
+    worker->reporting = false;
     worker->mark_ns = kofn_now_ns();
     return last || over ? KOFN_ROUND_OVER : 0;
 }

@@ -41,6 +41,7 @@ struct kofn_member {
     double pace_ns; /* 0 = not known yet */
     double paced_ns, paced_updates;
     uint64_t paced_compute_ns, paced_timed; /* of the sums below, what the pace knows already */
+    uint64_t busy_ns; /* computing, in closed rounds, updates that were cut off included */
 
     /* Times: sums over its life. */
     uint64_t timed_updates, compute_ns, post_ns, wait_ns;

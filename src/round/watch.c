@@ -70,15 +70,19 @@ void kofn_watch_late(struct kofn_round *round, struct kofn_member *member,
  */
 static void sample_pace(const struct kofn_round *round, struct kofn_member *member, uint64_t now)
 {
+    bool all_of_it = round->config.algorithm->worker_may == KOFN_WORKER_CONTINUES &&
+                     member->round == round->number;
     double keep = 1 - KOFN_MIN(0.5, round->config.local_steps / PACE_UPDATES);
     uint64_t updates = member->timed_updates - member->paced_timed;
+    uint64_t busy = member->compute_ns - member->paced_compute_ns;
 
-    if (round->config.algorithm->worker_may == KOFN_WORKER_CONTINUES &&
-        member->round == round->number)
-        kofn_member_pace(member, (double)(now - round->opened_ns), member->updates, keep);
-    else if (round->config.algorithm->worker_may == KOFN_WORKER_WAITS && updates)
-        kofn_member_pace(member, (double)(member->compute_ns - member->paced_compute_ns),
-                         (double)updates, keep);
+    if (all_of_it) {
+        busy = now - round->opened_ns;
+        updates = member->updates;
+    }
+    if (updates || all_of_it)
+        kofn_member_pace(member, (double)busy, (double)updates, keep);
+    member->busy_ns += busy;
     member->paced_timed = member->timed_updates;
     member->paced_compute_ns = member->compute_ns;
 }

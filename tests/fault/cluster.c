@@ -72,6 +72,8 @@ int cluster_work(const char *address, uint32_t rank, const struct cluster_worker
     if (rc)
         return 1;
     for (int taken = 0; !rc && !(worker->quits && taken == 3); taken++) {
+        if (worker->victim && taken == 3)
+            kill(worker->victim, worker->signal);
         rc = kofn_worker_take(handle, model, &round);
         while (!rc)
             rc = update(handle, worker, round, model);

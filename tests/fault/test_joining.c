@@ -159,39 +159,22 @@ static void serve_forever(struct cluster *cluster)
  */
 static void server_fails(int signal, uint64_t timeout, const char *reason)
 {
-    struct cluster_worker worker = {.update_ns = 2 * KOFN_NS_PER_MS, .timeout = timeout};
+    struct cluster_worker worker = {
+        .update_ns = 2 * KOFN_NS_PER_MS, .timeout = timeout, .signal = signal};
     struct cluster cluster;
     char address[64], name[32];
-    pid_t server, killer;
 
     cluster_init(&cluster, 1);
     snprintf(address, sizeof(address), "shm:fault-test-%d", (int)getpid());
     cluster.attr.address = address;
-    server = fork();
-    if (server == 0)
+    worker.victim = fork();
+    if (worker.victim == 0)
         serve_forever(&cluster);
-    killer = fork();
-    if (killer == 0) { /* once the second worker is refused, the first is at work */
-        struct kofn_worker_attr attr = {.size = sizeof(attr),
-                                        .address = address,
-                                        .parameters = CLUSTER_PARAMETERS,
-                                        .timeout = CLUSTER_PATIENCE};
-        static const struct kofn_log mute = {.level = (enum kofn_log_level) - 1};
-        struct kofn_worker *other;
-
-        attr.rank = 1; /* beyond N */
-        attr.log = &mute;
-        while (kofn_worker_open(&attr, &other) != KOFN_REFUSED) {
-        }
-        kill(server, signal);
-        _exit(0);
-    }
     CU_ASSERT_EQUAL(cluster_work(address, 0, &worker, &cluster.log.log), 1);
-    snprintf(name, sizeof(name), "pid %d", (int)server);
+    snprintf(name, sizeof(name), "pid %d", (int)worker.victim);
     CU_ASSERT(cluster_said(&cluster, name, reason));
-    kill(server, SIGKILL);
-    cluster_wait(server);
-    cluster_wait(killer);
+    kill(worker.victim, SIGKILL);
+    cluster_wait(worker.victim);
 }
 
 static void test_server_killed(void)
@@ -201,7 +184,7 @@ static void test_server_killed(void)
 
 static void test_server_frozen(void)
 {
-    server_fails(SIGSTOP, KOFN_NS_PER_S, "no sign of the server");
+    server_fails(SIGSTOP, 3 * KOFN_NS_PER_S, "no sign of the server");
 }
 
 void kofn_suite_joining(void)
