@@ -174,21 +174,37 @@ static void close_accounts(struct kofn_run *run)
     }
 }
 
-static void finish(struct kofn_run *run, uint64_t end)
+/* Evaluates the model of the last round that has closed: what the end of the job merges beyond it
+ * depends on how far everybody happens to be.
+ */
+static void score_last(struct kofn_run *run, const float *model, uint64_t end)
 {
     struct kofn_point last = {.seconds = seconds_since(run, end), .round = run->tally.rounds};
 
-    read_members(run);
-    kofn_server_stop(run->server, STOP_NS);
-    kofn_children_end(&run->children, kofn_deadline(kofn_now_ns(), LEAVE_NS));
-    close_accounts(run);
     take_score(run, true); /* one that was running */
-    kofn_evaluator_give(run->evaluator, kofn_server_model(run->server), &last);
+    kofn_evaluator_give(run->evaluator, model, &last);
     take_score(run, true);
     run->result.seconds = last.seconds;
     run->result.loss = run->score.loss;
     run->result.accuracy = run->score.accuracy;
+}
+
+static int finish(struct kofn_run *run, uint64_t end)
+{
+    size_t bytes = run->workload.parameters * sizeof(float);
+    float *model = malloc(bytes);
+
+    if (!model)
+        return kofn_error(run->log, KOFN_NO_MEMORY, "%zu bytes for the last model", bytes);
+    memcpy(model, kofn_server_model(run->server), bytes);
+    read_members(run);
+    kofn_server_stop(run->server, STOP_NS);
+    kofn_children_end(&run->children, kofn_deadline(kofn_now_ns(), LEAVE_NS));
+    close_accounts(run);
+    score_last(run, model, end);
+    free(model);
     kofn_result_finish(&run->result, &run->tally);
+    return 0;
 }
 
 int kofn_run_job(struct kofn_run *run)
@@ -208,6 +224,5 @@ int kofn_run_job(struct kofn_run *run)
     rc = serve(run);
     end = kofn_now_ns();
     kofn_display_clear(&run->display);
-    finish(run, end);
-    return rc;
+    return finish(run, end) ? KOFN_NO_MEMORY : rc;
 }

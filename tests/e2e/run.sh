@@ -1,0 +1,89 @@
+#!/bin/sh
+# Whole jobs: they learn, they say what happened under the promised keys, and they end in order.
+. "$top_srcdir/tests/build/lib.sh"
+
+kofn=$top_builddir/kofn
+[ -x "$kofn" ] || skip "the program is not built"
+case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
+grep -q '^#define HAVE_OPENBLAS 1' "$top_builddir/config.h" || skip "built without OpenBLAS: no networks to train"
+unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
+XDG_CONFIG_HOME=$scratch/no-config
+export XDG_CONFIG_HOME
+cd "$scratch" || exit 99
+
+# value KEY FILE: the number behind "KEY" (the first of that name)
+value() { sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*$/\1/p" "$2" | head -1; }
+# holds CONDITION WHAT: CONDITION in awk's words
+holds() { awk "BEGIN { exit !($1) }" || fail "$2: $1"; }
+
+keys="algorithm workers k local_steps transport rounds seconds round_time_mean updates_per_worker_mean uploads_mean
+publications_mean bytes_mean staleness_mean loss accuracy idle_fraction_mean method per_worker rank pid state updates
+merged late refused lost first_k late_p50 late_p99 cause"
+
+# job NAME ARGUMENT...: a job that must end well; its result is NAME.json
+job()
+{
+    name=$1
+    shift
+    timeout 300 "$kofn" run --json "$name.json" "$@" >"$name.out" 2>"$name.err" ||
+        fail "$name: status $?: $(tail -3 "$name.err")"
+    for key in $keys; do
+        grep -q "\"$key\":" "$name.json" || fail "$name: no \"$key\" in its JSON"
+    done
+    grep -q '"method": "measured"' "$name.json" || fail "$name: not measured?"
+}
+
+# every algorithm and both ways to publish reach on synthetic data what a network can and a linear model cannot
+synthetic="-n 4 --model mlp --delay exp:2ms --rounds 400 --target-accuracy 0.8 --eval-every 0.2"
+job stsyn $synthetic -a stsyn -k 3 -u 10
+job on-close $synthetic -a stsyn -k 3 -u 10 --publish on-close
+job fednova $synthetic -a stsyn -k 3 -u 10 --weights fednova --split dirichlet:0.5
+job local $synthetic -a local -u 10
+job sync $synthetic -a sync --lr 0.2 --rounds 4000
+for name in stsyn on-close fednova local sync; do
+    holds "$(value accuracy $name.json) >= 0.8" "$name: accuracy"
+done
+
+# a straggler: no round waits for it, it is named, and its finished work is merged
+job straggler -n 4 -k 3 -u 10 --model softmax --delay exp:5ms --straggler rank=3,factor=10 --rounds 40
+sed -n '/"rank": 3/,/}/p' straggler.json >rank3.json
+holds "$(value merged rank3.json) + $(value late rank3.json) > 0" "straggler: merged"
+holds "$(value first_k rank3.json) <= 4" "straggler: among the first K"
+grep -q '"cause": "compute"' rank3.json || fail "straggler: its cause is not named: $(cat rank3.json)"
+
+# the record holds finished updates and those that were cut off
+job record -n 4 -k 2 -u 5 --delay exp:5ms --rounds 20 --record trace.csv
+head -1 trace.csv | grep -q '^# kofn-trace 1' || fail "record: $(head -1 trace.csv)"
+cut -d, -f8 trace.csv | grep -qx 1 || fail "record: nothing was cut off"
+cut -d, -f8 trace.csv | grep -qx 0 || fail "record: nothing was finished"
+job replay -n 4 -k 2 -u 5 --delay trace:trace.csv --rounds 10
+
+# the split of work is the seed's: same data, same start
+job seed1 -n 2 -a local -u 2 --model softmax --rounds 3 --seed 5
+job seed2 -n 2 -a local -u 2 --model softmax --rounds 3 --seed 5
+[ "$(value accuracy seed1.json)" = "$(value accuracy seed2.json)" ] || fail "the same seed gave another model"
+
+# Ctrl-C ends a job in order, with its table and its JSON, status 130; no worker is left
+"$kofn" run -n 3 -k 2 -u 5 --delay exp:5ms --seconds 200 --json stopped.json >stopped.out 2>&1 &
+job=$!
+until grep -q '^round' stopped.out; do kill -0 $job || fail "Ctrl-C: $(cat stopped.out)"; done
+workers=$(ps -o pid= --ppid $job)
+[ -n "$workers" ] || fail "Ctrl-C: no workers"
+kill -TERM $job # a background job of sh ignores SIGINT; the program treats both alike
+wait $job
+status=$?
+[ $status -eq 143 ] || fail "Ctrl-C: status $status"
+grep -q '^rank ' stopped.out || fail "Ctrl-C: no table"
+[ "$(value rounds stopped.json)" -gt 0 ] || fail "Ctrl-C: no rounds in its JSON"
+for pid in $workers; do kill -0 "$pid" 2>/dev/null && fail "Ctrl-C: worker $pid is still there"; done
+
+# a worker that is killed: the job goes on without it and ends well
+"$kofn" run -n 3 -k 3 -a local -u 5 --delay exp:5ms --seconds 6 --json killed.json >killed.out 2>&1 &
+job=$!
+until grep -q '^round' killed.out; do kill -0 $job || fail "killed: $(cat killed.out)"; done
+kill -KILL "$(ps -o pid= --ppid $job | tail -1)"
+wait $job || fail "killed: status $?: $(tail -3 killed.out)"
+grep -q '"state": "gone"' killed.json || fail "killed: nobody is gone"
+grep -q '"cause": "dead"' killed.json || fail "killed: no cause"
+grep -q 'gone in round .* going on without it (K = 2 of 2 left)' killed.out || fail "killed: $(cat killed.out)"
+exit 0
