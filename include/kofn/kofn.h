@@ -85,7 +85,8 @@ float *kofn_worker_gradient(struct kofn_worker *worker);
  * @model   the worker's parameters after the update (DELTA); ignored for GRADIENT
  * @update  may be NULL
  * Returns 0: go on with another local update on the same model; KOFN_ROUND_OVER: take the next
- * model; KOFN_GONE, KOFN_TIMEOUT, KOFN_EPOCH as for take.
+ * model; KOFN_GONE, KOFN_TIMEOUT as for take; KOFN_INTERRUPTED: the same call again goes on
+ * with it.
  */
 int kofn_worker_report(struct kofn_worker *worker, const float *model,
                        const struct kofn_update *update);

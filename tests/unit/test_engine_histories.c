@@ -1,0 +1,403 @@
+/* Random histories of the real engines: a seeded scheduler decides who acts next and what arrives
+ * next; workers freeze, die, are evicted and come back, connections break. At the end the model
+ * itself, parameter by parameter, must be what receipts and accounts say.
+ */
+#include <CUnit/CUnit.h>
+#include <CUnit/TestDB.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "tests/unit/engine.h"
+
+#define TURNS 700
+#define LAST_TURNS 4000
+#define ROUNDS 1024
+
+enum phase { PHASE_TAKE, PHASE_UPDATE, PHASE_REPORT };
+
+struct history {
+    struct engine engine;
+    struct kofn_random random;
+    enum phase phases[ENGINE_WORKERS];
+    int frozen[ENGINE_WORKERS];  /* turns */
+    bool broken[ENGINE_WORKERS]; /* some membership has not ended in order */
+    uint64_t taken;              /* updates that reports say were merged */
+    float scale[ROUNDS];         /* by round: a worker's share, 0 = not known */
+    bool cut[ENGINE_WORKERS];    /* its connection is broken */
+    bool faults, ending;
+    bool failed;
+};
+
+static uint64_t below(struct history *history, uint64_t bound)
+{
+    return kofn_random_below(&history->random, bound);
+}
+
+static void expect(struct history *history, bool condition, const char *what, uint32_t rank)
+{
+    if (condition || history->failed)
+        return;
+    history->failed = true;
+    printf("# rank %u, round %u: %s\n", rank, history->engine.server->round.number, what);
+}
+
+/* ---- what workers do ---- */
+
+/* A membership is over, for whatever reason. */
+static void part(struct history *history, uint32_t rank, int rc)
+{
+    if (rc == KOFN_JOB_OVER) {
+        engine_leave(&history->engine, rank);
+        return;
+    }
+    expect(history, history->faults && (rc == KOFN_EPOCH || rc == KOFN_GONE),
+           "a worker cannot go on", rank);
+    history->broken[rank] = true;
+    engine_die(&history->engine, rank);
+}
+
+/* kofn_worker_take(); a broken connection shows in the control channel, which is not there. */
+static int take(struct history *history, uint32_t rank)
+{
+    int rc = engine_take(&history->engine, rank);
+
+    return (rc == KOFN_INTERRUPTED || rc == KOFN_TIMEOUT) && history->cut[rank] ? KOFN_GONE : rc;
+}
+
+static void act(struct history *history, uint32_t rank)
+{
+    struct engine *engine = &history->engine;
+    struct engine_worker *worker = &engine->workers[rank];
+    int rc = 0;
+
+    if (!worker->handle || history->frozen[rank] > 0)
+        return;
+    if (history->phases[rank] == PHASE_TAKE) {
+        rc = take(history, rank);
+        if (!rc)
+            history->phases[rank] = PHASE_UPDATE;
+    } else if (worker->finished < ENGINE_UPDATES || history->phases[rank] == PHASE_REPORT) {
+        if (history->phases[rank] == PHASE_UPDATE && kofn_worker_check(worker->handle) &&
+            below(history, 2))
+            rc = KOFN_ROUND_OVER; /* it drops the update it is at */
+        else
+            rc = history->phases[rank] == PHASE_REPORT ? engine_report(engine, rank)
+                                                       : engine_update(engine, rank);
+        history->phases[rank] = rc == KOFN_INTERRUPTED ? PHASE_REPORT
+                                : rc                   ? PHASE_TAKE
+                                                       : PHASE_UPDATE;
+    } else {
+        history->phases[rank] = PHASE_TAKE;
+    }
+    if (rc == KOFN_JOB_OVER || (rc < 0 && rc != KOFN_INTERRUPTED))
+        part(history, rank, rc);
+}
+
+/* ---- what happens to them ---- */
+
+static void rejoin(struct history *history, uint32_t rank)
+{
+    struct engine *engine = &history->engine;
+    int rc;
+
+    if (engine->workers[rank].finished > ENGINE_UPDATES - 20)
+        return;
+    rc = engine_join(engine, rank);
+    if (rc == KOFN_AGAIN && below(history, 4) == 0) { /* it has waited for long enough */
+        kofn_round_drop(&engine->server->round, rank);
+        rc = engine_join(engine, rank);
+    }
+    history->phases[rank] = PHASE_TAKE;
+    history->frozen[rank] = 0;
+    history->cut[rank] = false;
+    expect(history, !rc || rc == KOFN_AGAIN, "it cannot rejoin", rank);
+}
+
+static void fault(struct history *history)
+{
+    struct engine *engine = &history->engine;
+    uint32_t rank = (uint32_t)below(history, engine->server->attr.workers);
+
+    if (!engine->workers[rank].handle) {
+        rejoin(history, rank);
+        return;
+    }
+    switch (below(history, 12)) {
+    case 0:
+        part(history, rank, KOFN_GONE);
+        break;
+    case 1:
+        history->broken[rank] = true;
+        kofn__admit_evict(engine->server, rank, "a reason of the test's");
+        break;
+    case 2:
+        history->broken[rank] = true;
+        kofn_fabric_tear(engine->fabric, rank, KOFN_CHANNEL_DATA,
+                         below(history, ENGINE_PARAMETERS * sizeof(float)), false);
+        kofn_fabric_cut(engine->fabric, rank);
+        history->cut[rank] = true;
+        break;
+    case 3:
+    case 4:
+        history->frozen[rank] = 1 + (int)below(history, 200);
+        break;
+    default:
+        kofn_fabric_delay(engine->fabric, rank, (enum kofn_channel)below(history, KOFN_CHANNELS),
+                          below(history, 20));
+    }
+}
+
+/* ---- what the server does ---- */
+
+static uint64_t taken(const struct history *history)
+{
+    const struct kofn_round *round = &history->engine.server->round;
+    uint64_t sum = 0;
+
+    for (uint32_t rank = 0; rank < round->config.workers; rank++)
+        sum += round->members[rank].merged + round->members[rank].late;
+    return sum;
+}
+
+static void step(struct history *history)
+{
+    struct kofn_round_report report;
+    int rc = engine_step(&history->engine, &report);
+
+    if (rc == KOFN_TIMEOUT || (rc == KOFN_GONE && history->faults))
+        return;
+    expect(history, !rc, "the server cannot go on", 0);
+    history->taken += rc ? 0 : report.updates;
+    expect(history, history->taken == taken(history), "a report's updates are not the members'", 0);
+}
+
+static void turn(struct history *history)
+{
+    struct engine *engine = &history->engine;
+    uint32_t workers = engine->server->attr.workers;
+
+    kofn_fabric_tick(engine->fabric);
+    for (uint32_t rank = 0; rank < workers; rank++)
+        history->frozen[rank]--;
+    switch (below(history, 10)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        kofn_fabric_scatter(engine->fabric, 1 + below(history, 8));
+        break;
+    case 4:
+        if (!history->ending)
+            step(history);
+        else
+            kofn__serve_arrivals(engine->server);
+        break;
+    case 5:
+        if (history->faults && !history->ending && below(history, 3) == 0)
+            fault(history);
+        else if (below(history, 4) == 0)
+            engine_skip(engine, below(history, 3 * KOFN_NS_PER_S));
+        break;
+    default:
+        act(history, (uint32_t)below(history, workers));
+    }
+}
+
+/* ---- what must hold ---- */
+
+/* A worker's share of a round is the weight of anybody's who was merged on time. */
+static void learn_scales(struct history *history)
+{
+    for (uint32_t rank = 0; rank < history->engine.server->attr.workers; rank++) {
+        const struct engine_worker *worker = &history->engine.workers[rank];
+
+        for (uint32_t i = 0; i < worker->receipt_count; i++) {
+            const struct kofn_receipt *receipt = &worker->receipts[i];
+
+            if (receipt->outcome != KOFN_OUTCOME_MERGED)
+                continue;
+            expect(history, receipt->made_in == receipt->merged_in && !receipt->staleness,
+                   "merged on time, in another round", rank);
+            expect(history,
+                   !history->scale[receipt->merged_in] ||
+                       history->scale[receipt->merged_in] == receipt->weight,
+                   "equal members have different weights", rank);
+            history->scale[receipt->merged_in] = receipt->weight;
+        }
+    }
+}
+
+/* The weight with which a late update of that receipt is in the model, if @found can be it. */
+static bool late_weight(const struct history *history, const struct kofn_receipt *receipt,
+                        float found)
+{
+    float scale = history->scale[receipt->merged_in];
+
+    for (int n = 1; n <= ENGINE_WORKERS && !scale; n++)
+        if (found == (float)(1.0 / n) * receipt->weight)
+            return true;
+    return found == scale * receipt->weight;
+}
+
+/* Receipts in order of sequence: the first that speaks of an update says what has become of it. */
+static void check_receipts(struct history *history, uint32_t rank, bool *told)
+{
+    const struct engine_worker *worker = &history->engine.workers[rank];
+
+    for (uint32_t i = 0; i < worker->receipt_count; i++) {
+        const struct kofn_receipt *receipt = &worker->receipts[i];
+
+        for (uint32_t u = 0; u < receipt->updates; u++) {
+            uint32_t index = worker->receipt_first[i] + u;
+            float found = engine_merged(&history->engine, rank, index);
+
+            if (told[index])
+                continue;
+            told[index] = true;
+            if (receipt->outcome == KOFN_OUTCOME_MERGED)
+                expect(history, found == receipt->weight, "not merged with its weight", rank);
+            else if (receipt->outcome == KOFN_OUTCOME_LATE)
+                expect(history, late_weight(history, receipt, found), "late, with another weight",
+                       rank);
+            else
+                expect(history, found == 0, "refused and merged", rank);
+        }
+    }
+}
+
+static void check_account(struct history *history, uint32_t rank, const bool *told)
+{
+    const struct engine_worker *worker = &history->engine.workers[rank];
+    struct kofn_member_report member = {.size = sizeof(member)};
+    uint64_t merged = 0;
+
+    for (uint32_t i = 0; i < ENGINE_UPDATES; i++) {
+        float found = engine_merged(&history->engine, rank, i);
+
+        merged += found != 0;
+        expect(history, !found || i < worker->finished, "an update that never was", rank);
+        expect(history, !found || told[i] || history->broken[rank], "merged without a word", rank);
+    }
+    kofn_server_member(history->engine.server, rank, &member);
+    expect(history, member.merged + member.late == merged, "the model has other updates", rank);
+    expect(history, member.finished == member.merged + member.late + member.refused + member.lost,
+           "the account does not add up", rank);
+    expect(history,
+           history->broken[rank] ? member.finished <= worker->finished
+                                 : member.finished == worker->finished,
+           "finished updates are unknown", rank);
+}
+
+static void check_end(struct history *history)
+{
+    learn_scales(history);
+    expect(history, kofn_fabric_counts(history->engine.fabric)->refilled == 0,
+           "a buffer was filled before it had left", 0);
+    for (uint32_t rank = 0; rank < history->engine.server->attr.workers; rank++) {
+        bool told[ENGINE_UPDATES + 1] = {false};
+
+        check_receipts(history, rank, told);
+        check_account(history, rank, told);
+    }
+}
+
+/* ---- histories ---- */
+
+static struct kofn_server_attr draw_attr(struct history *history)
+{
+    static const char *const names[] = {"sync", "local", "stsyn", "stsyn", "stsyn"};
+    const char *name = names[below(history, KOFN_ARRAY_SIZE(names))];
+    const struct kofn_algorithm *algorithm = kofn_algorithm_find(name);
+    uint32_t workers = 1 + (uint32_t)below(history, ENGINE_WORKERS);
+    uint32_t wait_for = algorithm->needs_all ? workers : 1 + (uint32_t)below(history, workers);
+    uint32_t steps = algorithm->single_step ? 1 : 1 + (uint32_t)below(history, 4);
+    struct kofn_server_attr attr = engine_attr(name, workers, wait_for, steps);
+
+    attr.publish = below(history, 3) ? KOFN_PUBLISH_EAGER : KOFN_PUBLISH_ON_CLOSE;
+    attr.late = below(history, 4) ? KOFN_LATE_MERGE : KOFN_LATE_REFUSE;
+    attr.staleness_weight = (double)below(history, 3) / 2;
+    attr.deadline = below(history, 2) ? KOFN_NS_PER_S : 0;
+    attr.quorum = 1 + (uint32_t)below(history, workers);
+    return attr;
+}
+
+/* Nobody computes any more: all that is under way arrives, everybody leaves. */
+static void end(struct history *history)
+{
+    struct engine *engine = &history->engine;
+    bool left = false;
+
+    history->ending = true;
+    kofn_server_stop(engine->server, 0);
+    for (int i = 0; i < LAST_TURNS && !left; i++) {
+        turn(history);
+        left = true;
+        for (uint32_t rank = 0; rank < engine->server->attr.workers; rank++)
+            left &= !engine->workers[rank].handle;
+    }
+    expect(history, left, "somebody does not leave", 0);
+}
+
+static bool run(uint64_t seed, bool faults, struct kofn_fabric_counts *counts)
+{
+    struct history *history = calloc(1, sizeof(*history));
+    struct kofn_server_attr attr;
+    bool good;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(history);
+    kofn_random_seed(&history->random, seed, faults);
+    history->faults = faults;
+    attr = draw_attr(history);
+    engine_open(&history->engine, &attr);
+    for (int i = 0; i < TURNS && !history->failed; i++)
+        turn(history);
+    end(history);
+    check_end(history);
+    good = !history->failed;
+    if (!good)
+        printf("# %s engine history %llu\n", faults ? "wild" : "calm", (unsigned long long)seed);
+    counts->delivered += kofn_fabric_counts(history->engine.fabric)->delivered;
+    counts->discarded += kofn_fabric_counts(history->engine.fabric)->discarded;
+    counts->torn += kofn_fabric_counts(history->engine.fabric)->torn;
+    engine_close(&history->engine);
+    free(history);
+    return good;
+}
+
+static struct kofn_fabric_counts run_all(uint64_t count, bool faults)
+{
+    const char *only = getenv("KOFN_HISTORY");
+    struct kofn_fabric_counts counts = {0};
+
+    for (uint64_t seed = 1; seed <= count; seed++)
+        if (!only || strtoull(only, NULL, 10) == seed)
+            CU_ASSERT(run(seed, faults, &counts));
+    return counts;
+}
+
+/* Links delay and nothing fails: everything finished but not merged was refused by the rules. */
+static void test_calm_histories(void)
+{
+    struct kofn_fabric_counts counts = run_all(400, false);
+
+    CU_ASSERT(counts.delivered > 10000);
+    CU_ASSERT_EQUAL(counts.torn, 0);
+}
+
+/* Everything that can go wrong does. */
+static void test_wild_histories(void)
+{
+    struct kofn_fabric_counts counts = run_all(800, true);
+
+    CU_ASSERT(counts.delivered > 20000 && counts.discarded > 100 && counts.torn > 20);
+}
+
+void kofn_suite_engine_histories(void)
+{
+    CU_pSuite suite = CU_add_suite("engine_histories", NULL, NULL);
+
+    CU_add_test(suite, "calm histories", test_calm_histories);
+    CU_add_test(suite, "wild histories", test_wild_histories);
+}
