@@ -25,7 +25,8 @@ static void give(const uint8_t *data, size_t size)
         perror("malloc");
         exit(99);
     }
-    memcpy(copy, data, size);
+    if (size)
+        memcpy(copy, data, size);
     LLVMFuzzerTestOneInput(copy, size);
     free(copy);
 }
