@@ -6,6 +6,7 @@
 #define MAD_FACTOR 3.0
 #define MAD_FLOOR 0.05 /* of the median */
 #define ROUNDS_FIRST 3
+#define LONGEST 1e18 /* ns: 31 years */
 
 void kofn_deadline_init(struct kofn_deadline *deadline, uint64_t fixed_ns, bool adaptive,
                         uint32_t workers)
@@ -36,7 +37,8 @@ uint64_t kofn_deadline_span(const struct kofn_deadline *deadline)
     for (uint32_t i = 0; i < deadline->count; i++)
         values[i] = fabs(values[i] - median);
     mad = kofn_median(values, deadline->count);
-    return (uint64_t)(median + MAD_FACTOR * KOFN_MAX(mad, MAD_FLOOR * median));
+    median += MAD_FACTOR * KOFN_MAX(mad, MAD_FLOOR * median);
+    return (uint64_t)KOFN_MIN(median, LONGEST);
 }
 
 static void swap(double *a, double *b)

@@ -25,6 +25,7 @@ struct kofn_member {
     bool reached;           /* it is one of the K, or of those behind them */
     uint32_t place;         /* as the how-manieth, from 0 */
     uint64_t reached_ns;
+    bool owing;       /* it is one of those that the closed round still waits for */
     bool late_merged; /* a late update of it goes into this round */
     bool sampled;     /* the deadline knows of its arrival in the round that closed last */
 

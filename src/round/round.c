@@ -65,9 +65,27 @@ static bool owes(const struct kofn_round *round, const struct kofn_member *membe
 static void collect(struct kofn_round *round)
 {
     round->expected = 0;
-    for (uint32_t rank = 0; rank < round->config.workers; rank++)
-        round->expected += owes(round, &round->members[rank]);
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        struct kofn_member *member = &round->members[rank];
+
+        member->owing = owes(round, member);
+        round->expected += member->owing;
+    }
     round->phase = round->expected ? KOFN_PHASE_COLLECTING : KOFN_PHASE_READY;
+}
+
+/* While the round collects: @member may owe something now, or no more. */
+static void collect_from(struct kofn_round *round, struct kofn_member *member)
+{
+    bool owing = owes(round, member);
+
+    if (round->phase != KOFN_PHASE_COLLECTING || owing == member->owing)
+        return;
+    member->owing = owing;
+    if (owing)
+        round->expected++;
+    else if (!--round->expected)
+        round->phase = KOFN_PHASE_READY;
 }
 
 static void close_round(struct kofn_round *round, enum kofn_close why, uint64_t now)
@@ -152,6 +170,8 @@ void kofn_round_drop(struct kofn_round *round, uint32_t rank)
 {
     struct kofn_member *member = &round->members[rank];
 
+    if (!member->held.sequence && !member->reached)
+        return;
     round->holding -= member->held.sequence != 0;
     member->held.sequence = 0;
     uncount_reached(round, member);
@@ -185,18 +205,15 @@ void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat b
     if (round->config.publish != KOFN_PUBLISH_EAGER && beat.round == round->number)
         count_reached(round, member, beat.updates, now);
     check_closed(round, now);
+    collect_from(round, member);
 }
 
 static enum kofn_verdict hold(struct kofn_round *round, struct kofn_member *member,
                               const struct kofn_stamp *stamp, uint64_t now)
 {
-    bool first = !member->held.sequence;
-
-    if (first)
-        round->holding++;
+    round->holding += !member->held.sequence;
     member->held = *stamp;
-    if (round->phase == KOFN_PHASE_COLLECTING && first)
-        collect(round);
+    collect_from(round, member);
     if (round->config.publish == KOFN_PUBLISH_EAGER)
         count_reached(round, member, stamp->updates, now);
     check_closed(round, now);

@@ -7,6 +7,7 @@
 #define SUSPECT_PACES 20.0 /* times its own pace without progress, and the configured time */
 #define PACE_UPDATES 24.0  /* about so many of its last local updates make the pace of a worker */
 #define CAUSE_RATIO 1.5    /* a time that is this much above the median's explains lateness */
+#define LONGEST 1e18       /* ns, 31 years: of an arrival that is no more than reckoned */
 
 void kofn_watch_membership(struct kofn_round *round)
 {
@@ -36,7 +37,7 @@ static double arrival(const struct kofn_round *round, const struct kofn_member *
         return (double)(member->reached_ns - round->opened_ns);
     if (member->round == round->number && member->updates)
         done = member->updates;
-    return elapsed * KOFN_MAX(1.0, round->config.local_steps / done);
+    return KOFN_MIN(elapsed * KOFN_MAX(1.0, round->config.local_steps / done), LONGEST);
 }
 
 /* The closed round's sample of @member: when it arrived or, for one that is on its way, when it

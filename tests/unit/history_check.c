@@ -165,13 +165,22 @@ static void check_member(struct history *history, uint32_t rank)
         history_fail(history, "rank %u: reached is %d", rank, member->reached);
 }
 
+/* Has this member finished work of the round that is not here yet? */
+static bool owes(const struct kofn_round *round, const struct kofn_member *member)
+{
+    uint32_t least = round->config.algorithm->partial ? 1 : round->config.local_steps;
+
+    return kofn_member_available(member) && member->round == round->number &&
+           member->updates >= least && !member->held.sequence;
+}
+
 /* The machine's counters are what they count, K is capped to those who can answer, and an open
  * round is one that may be open.
  */
 void history_check(struct history *history)
 {
     const struct kofn_round *round = &history->round;
-    uint32_t available = 0, possible = 0, reached = 0, holding = 0;
+    uint32_t available = 0, possible = 0, reached = 0, holding = 0, owing = 0;
 
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         const struct kofn_member *member = &round->members[rank];
@@ -180,11 +189,14 @@ void history_check(struct history *history)
         available += kofn_member_available(member);
         possible += kofn_member_available(member) || member->reached;
         reached += member->reached;
+        owing += owes(round, member);
         holding += member->held.sequence != 0;
     }
     if (available != round->available || holding != round->holding)
         history_fail(history, "%u available, %u held; counted %u %u", available, holding,
                      round->available, round->holding);
+    if (round->phase == KOFN_PHASE_COLLECTING && (!owing || owing != round->expected))
+        history_fail(history, "%u are waited for instead of %u", round->expected, owing);
     if (round->phase != KOFN_PHASE_OPEN || round->ended)
         return;
     if (reached != round->reached || round->wait_for != KOFN_MIN(round->config.wait_for, possible))
@@ -198,15 +210,12 @@ void history_check(struct history *history)
 /* Those whose finished work a deadline would merge, said once more. */
 static uint32_t contributors(const struct kofn_round *round)
 {
-    uint32_t least = round->config.algorithm->partial ? 1 : round->config.local_steps, count = 0;
+    uint32_t count = 0;
 
-    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
-        const struct kofn_member *member = &round->members[rank];
-
-        count += member->held.sequence ||
-                 (round->config.publish != KOFN_PUBLISH_EAGER && kofn_member_available(member) &&
-                  member->round == round->number && member->updates >= least);
-    }
+    for (uint32_t rank = 0; rank < round->config.workers; rank++)
+        count +=
+            round->members[rank].held.sequence ||
+            (round->config.publish != KOFN_PUBLISH_EAGER && owes(round, &round->members[rank]));
     return count;
 }
 
