@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/barrier.h"
+#include "base/racy.h"
 
 int kofn_geometry_init(struct kofn_geometry *geometry, uint64_t payload_bytes, uint32_t depth)
 {
@@ -39,7 +40,7 @@ int kofn_slot_begin(const struct kofn_geometry *geometry, const void *slot, uint
 
     if (kofn_peer_load64(&place->sequence) != sequence)
         return KOFN_AGAIN;
-    memcpy(stamp, place, sizeof(*stamp));
+    kofn_racy_copy(stamp, place, sizeof(*stamp));
     stamp->sequence = sequence;
     *payload = kofn_slot_payload(geometry, (void *)slot, sequence);
     return 0;
@@ -90,7 +91,7 @@ int kofn_block_get_receipt(const struct kofn_block *block, uint64_t sequence,
 
     if (kofn_peer_load64(&place->sequence) != sequence)
         return KOFN_AGAIN;
-    memcpy(line, place, sizeof(*line));
+    kofn_racy_copy(line, place, sizeof(*line));
     kofn_payload_read_barrier();
     return kofn_peer_load64(&place->sequence) == sequence ? 0 : KOFN_AGAIN;
 }

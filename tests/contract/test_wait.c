@@ -1,13 +1,14 @@
 /* Waits end: by what they wait for, by their deadline, by a signal. Never later. */
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
-#include <string.h>
 
 #include "base/barrier.h"
 #include "base/clock.h"
 #include "tests/contract/contract.h"
 
 #define ROUNDS 100000
+#define TURNS 30                    /* about what it takes to go to sleep */
 #define WAIT_NS (5 * KOFN_NS_PER_S) /* longer than any wait for a peer that is well takes */
 
 static uint64_t beat_word(uint32_t round)
@@ -74,17 +75,51 @@ static void test_wait_sees_what_is_there(void)
 
 /* ---- two threads ---- */
 
+/* How one of two who answer each other waits for the other. Who sleeps is awake by the time it is
+ * answered only if the answer comes late; so the other one polls, and takes a random time, to hit
+ * the moment between the last look of the sleeper and its sleep.
+ */
+struct manner {
+    uint32_t
+        turns; /* 0 = sleeps; else polls, and waits less than so many turns before it answers */
+    struct kofn_random random;
+};
+
+static void manner_init(struct manner *manner, uint32_t turns)
+{
+    manner->turns = turns;
+    kofn_random_seed(&manner->random, 1, turns);
+}
+
+/* A turn of polling; where there are more threads than cores, the other one gets its time. */
+static bool poll_turn(uint64_t deadline, uint32_t turn)
+{
+    kofn_cpu_relax();
+    if (turn % 256 != 255)
+        return true;
+    sched_yield();
+    return kofn_now_ns() < deadline;
+}
+
+static void take_time(struct manner *manner)
+{
+    if (manner->turns)
+        for (uint64_t i = kofn_random_below(&manner->random, manner->turns); i; i--)
+            kofn_cpu_relax();
+}
+
 struct partner {
     struct kofn_endpoint *endpoint;
+    struct manner manner;
     uint32_t rounds;
     bool failed;
 };
 
-/* Waits for something of the hub; false if nothing came in time. */
-static bool partner_wait(struct partner *partner, uint64_t seen)
+/* One wait for something of the hub; false if that is overdue. */
+static bool partner_wait(struct partner *partner, uint64_t seen, uint64_t deadline, uint32_t turn)
 {
-    uint64_t deadline = kofn_now_ns() + WAIT_NS;
-
+    if (partner->manner.turns)
+        return poll_turn(deadline, turn);
     return !partner->endpoint->ops->endpoint_wait(partner->endpoint, seen, deadline) &&
            kofn_now_ns() < deadline;
 }
@@ -95,13 +130,15 @@ static void *answer_gates(void *arg)
     struct partner *partner = arg;
     uint64_t seen = 0, gate;
 
-    for (uint32_t round = 1; round <= partner->rounds; round++) {
-        while ((gate = kofn_peer_load64(&partner->endpoint->block->gate)) == seen)
-            if (!partner_wait(partner, seen)) {
-                partner->failed = true;
-                return NULL;
-            }
+    for (uint32_t round = 1; round <= partner->rounds && !partner->failed; round++) {
+        uint64_t deadline = kofn_now_ns() + WAIT_NS;
+        uint32_t turn = 0;
+
+        while ((gate = kofn_peer_load64(&partner->endpoint->block->gate)) == seen &&
+               !partner->failed)
+            partner->failed = !partner_wait(partner, seen, deadline, turn++);
         seen = gate;
+        take_time(&partner->manner);
         partner->endpoint->ops->endpoint_beat(partner->endpoint, beat_word(round));
     }
     return NULL;
@@ -113,14 +150,15 @@ static void *answer_receipts(void *arg)
     struct partner *partner = arg;
     struct kofn_receipt_line line;
 
-    for (uint32_t round = 1; round <= partner->rounds; round++) {
+    for (uint32_t round = 1; round <= partner->rounds && !partner->failed; round++) {
+        uint64_t deadline = kofn_now_ns() + WAIT_NS;
+        uint32_t turn = 0;
+
         endpoint_fill(partner->endpoint, round);
+        take_time(&partner->manner);
         endpoint_publish(partner->endpoint, round);
-        while (kofn_block_get_receipt(partner->endpoint->block, round, &line))
-            if (!partner_wait(partner, 0)) {
-                partner->failed = true;
-                return NULL;
-            }
+        while (kofn_block_get_receipt(partner->endpoint->block, round, &line) && !partner->failed)
+            partner->failed = !partner_wait(partner, 0, deadline, turn++);
     }
     return NULL;
 }
@@ -137,62 +175,91 @@ static void join_thread(pthread_t thread)
     CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
 }
 
-/* No wake-up is lost, ever: two who do nothing but sleep and wake each other never wait in vain. */
-static void test_no_wake_up_is_lost_gate_and_beat(void)
+/* One wait of the hub; false if what it waits for is overdue. */
+static bool hub_turn(struct world *world, const struct manner *manner, uint64_t deadline,
+                     uint32_t turn)
+{
+    if (manner->turns)
+        return poll_turn(deadline, turn);
+    return !contract_ops()->hub_wait(world->hub, deadline) && kofn_now_ns() < deadline;
+}
+
+/* Writes gates; each is answered by the beat of its round. False if one was not. */
+static bool ask_for_beats(struct world *world, struct manner *manner, uint32_t rounds)
+{
+    bool lost = false;
+
+    for (uint32_t round = 1; round <= rounds && !lost; round++) {
+        uint64_t deadline = kofn_now_ns() + WAIT_NS;
+        uint32_t turn = 0;
+
+        take_time(manner);
+        contract_ops()->hub_gate(world->hub, 1, gate_word(round));
+        while (!lost && kofn_hub_beat_word(world->hub, 1) != beat_word(round))
+            lost = !hub_turn(world, manner, deadline, turn++);
+    }
+    return !lost;
+}
+
+/* Takes publications, and writes a receipt for each. False if one did not come. */
+static bool hand_out_receipts(struct world *world, struct manner *manner, uint32_t rounds)
+{
+    struct kofn_receipt_line line = {.outcome = KOFN_OUTCOME_MERGED};
+    struct kofn_arrival arrival = {0};
+    bool lost = false;
+
+    for (line.sequence = 1; line.sequence <= rounds && !lost; line.sequence++) {
+        uint64_t deadline = kofn_now_ns() + WAIT_NS;
+        uint32_t turn = 0;
+
+        while (!lost && contract_ops()->hub_poll(world->hub, &arrival, 1) == 0)
+            lost = !hub_turn(world, manner, deadline, turn++);
+        lost |= arrival.sequence != line.sequence;
+        take_time(manner);
+        contract_ops()->hub_receipt(world->hub, 1, &line);
+    }
+    return !lost;
+}
+
+/* No wake-up is lost, ever: two who answer each other, in these manners, never wait in vain. */
+static void play(uint32_t hub_turns, uint32_t worker_turns, void *(*worker)(void *),
+                 bool (*hub)(struct world *, struct manner *, uint32_t))
 {
     struct partner partner = {.rounds = contract_rounds(ROUNDS)};
+    struct manner manner;
     struct world world;
     pthread_t thread;
-    bool lost = false;
 
     if (!needs_threads())
         return;
+    manner_init(&manner, hub_turns);
+    manner_init(&partner.manner, worker_turns);
     world_open(&world, 2, 64, 2, 0);
     world_join_all(&world);
     partner.endpoint = world.endpoints[1];
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, answer_gates, &partner), 0);
-    for (uint32_t round = 1; round <= partner.rounds && !lost; round++) {
-        contract_ops()->hub_gate(world.hub, 1, gate_word(round));
-        while (!lost && kofn_hub_beat_word(world.hub, 1) != beat_word(round)) {
-            uint64_t deadline = kofn_now_ns() + WAIT_NS;
-
-            lost = contract_ops()->hub_wait(world.hub, deadline) || kofn_now_ns() >= deadline;
-        }
-    }
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, worker, &partner), 0);
+    CU_ASSERT(hub(&world, &manner, partner.rounds));
     join_thread(thread);
-    CU_ASSERT(!lost);
     CU_ASSERT(!partner.failed);
     world_close(&world);
 }
 
-static void test_no_wake_up_is_lost_publication_and_receipt(void)
+static void test_no_wake_up_is_lost_when_both_sleep(void)
 {
-    struct partner partner = {.rounds = contract_rounds(ROUNDS)};
-    struct kofn_receipt_line line = {.outcome = KOFN_OUTCOME_MERGED};
-    struct world world;
-    struct kofn_arrival arrival;
-    pthread_t thread;
-    bool lost = false;
+    play(0, 0, answer_gates, ask_for_beats);
+    play(0, 0, answer_receipts, hand_out_receipts);
+}
 
-    if (!needs_threads())
-        return;
-    world_open(&world, 2, 64, 2, 0);
-    world_join_all(&world);
-    partner.endpoint = world.endpoints[0];
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, answer_receipts, &partner), 0);
-    for (line.sequence = 1; line.sequence <= partner.rounds && !lost; line.sequence++) {
-        while (!lost && contract_ops()->hub_poll(world.hub, &arrival, 1) == 0) {
-            uint64_t deadline = kofn_now_ns() + WAIT_NS;
+static void test_no_wake_up_of_the_hub_is_lost(void)
+{
+    play(0, TURNS, answer_gates, ask_for_beats);
+    play(0, TURNS, answer_receipts, hand_out_receipts);
+}
 
-            lost = contract_ops()->hub_wait(world.hub, deadline) || kofn_now_ns() >= deadline;
-        }
-        lost |= arrival.sequence != line.sequence;
-        contract_ops()->hub_receipt(world.hub, 0, &line);
-    }
-    join_thread(thread);
-    CU_ASSERT(!lost);
-    CU_ASSERT(!partner.failed);
-    world_close(&world);
+static void test_no_wake_up_of_a_worker_is_lost(void)
+{
+    play(TURNS, 0, answer_gates, ask_for_beats);
+    play(TURNS, 0, answer_receipts, hand_out_receipts);
 }
 
 /* ---- signals ---- */
@@ -259,7 +326,7 @@ static void test_signal_interrupts_a_wait(void)
 
 /* ---- models under a writer ---- */
 
-#define PARAMETERS 8192
+#define WORDS 65536 /* a model of half a megabyte: a fetch is overtaken now and then */
 #define FETCHES 2000
 
 struct reader {
@@ -268,27 +335,48 @@ struct reader {
     bool enough;
 };
 
+/* Every word of a model is its version: filled as fast as it is copied. */
+static bool is_version(const uint64_t *model, uint64_t version)
+{
+    uint64_t difference = 0;
+
+    for (size_t i = 0; i < WORDS; i++)
+        difference |= model[i] ^ version;
+    return !difference;
+}
+
+static void publish_version(struct kofn_hub *hub, uint64_t version)
+{
+    struct kofn_stamp stamp = {.round = (uint32_t)version, .sequence = version};
+    uint64_t *model = kofn_slot_withdraw(&hub->model, hub->models, version);
+
+    for (size_t i = 0; i < WORDS; i++)
+        model[i] = version;
+    kofn_slot_publish(&hub->model, hub->models, &stamp);
+    hub->ops->hub_push(hub, 0, version);
+}
+
 /* Fetches until it has got enough; a fetched model is whole, its two copies are the same, and
  * versions never go back.
  */
 static void *fetch_models(void *arg)
 {
-    static float model[PARAMETERS], base[PARAMETERS];
+    static uint64_t model[WORDS], base[WORDS];
     struct reader *reader = arg;
     uint64_t deadline = contract_deadline(), last = 0;
     uint32_t enough = contract_rounds(FETCHES);
 
     while (reader->whole < enough && kofn_now_ns() < deadline) {
         struct kofn_stamp stamp;
-        int rc = contract_ops()->endpoint_fetch(reader->endpoint, model, base, &stamp);
+        int rc =
+            contract_ops()->endpoint_fetch(reader->endpoint, (float *)model, (float *)base, &stamp);
 
         if (rc == KOFN_AGAIN)
             continue;
         reader->whole++;
         reader->failed += rc != 0;
         reader->backwards += stamp.sequence < last;
-        reader->torn += !payload_is(model, sizeof(model), 0, 0, stamp.sequence) ||
-                        memcmp(model, base, sizeof(model));
+        reader->torn += !is_version(model, stamp.sequence) || !is_version(base, stamp.sequence);
         last = stamp.sequence;
     }
     __atomic_store_n(&reader->enough, true, __ATOMIC_RELEASE);
@@ -304,12 +392,12 @@ static void test_fetched_model_is_whole_under_a_writer(void)
 
     if (!needs_threads())
         return;
-    world_open(&world, 1, PARAMETERS * sizeof(float), 2, 0);
+    world_open(&world, 1, WORDS * sizeof(uint64_t), 2, 0);
     world_join_all(&world);
     reader.endpoint = world.endpoints[0];
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, fetch_models, &reader), 0);
     for (uint64_t version = 1; !__atomic_load_n(&reader.enough, __ATOMIC_ACQUIRE); version++)
-        world_publish_model(&world, version);
+        publish_version(world.hub, version);
     join_thread(thread);
     CU_ASSERT_EQUAL(reader.whole, contract_rounds(FETCHES));
     CU_ASSERT_EQUAL(reader.torn, 0);
@@ -322,8 +410,9 @@ void contract_wait(CU_pSuite suite)
 {
     CONTRACT_TEST(suite, test_wait_ends_at_its_deadline);
     CONTRACT_TEST(suite, test_wait_sees_what_is_there);
-    CONTRACT_TEST(suite, test_no_wake_up_is_lost_gate_and_beat);
-    CONTRACT_TEST(suite, test_no_wake_up_is_lost_publication_and_receipt);
+    CONTRACT_TEST(suite, test_no_wake_up_is_lost_when_both_sleep);
+    CONTRACT_TEST(suite, test_no_wake_up_of_the_hub_is_lost);
+    CONTRACT_TEST(suite, test_no_wake_up_of_a_worker_is_lost);
     CONTRACT_TEST(suite, test_signal_interrupts_a_wait);
     CONTRACT_TEST(suite, test_fetched_model_is_whole_under_a_writer);
 }
