@@ -84,6 +84,10 @@ struct kofn_hub {
                     admitted */
     size_t slot_stride;
     void *models; /* a slot of geometry `model`, written by the server, then pushed */
+
+    /* What is worth waking somebody for: hints, set by the hub's user at any time. */
+    uint32_t patience; /* of hub_wait(): so many publications, and no beats; 0 = all that comes */
+    bool gates_follow; /* a gate follows every receipt, which need not wake its worker */
 };
 
 /* The part of an endpoint that every transport has. */
@@ -138,7 +142,7 @@ struct kofn_transport_ops {
     int (*hub_poll)(struct kofn_hub *hub, struct kofn_arrival *arrivals, int max);
 
     /* Writes the gate, or a receipt, of @rank. Both arrive in the order of the calls. A worker that
-     * sleeps wakes. */
+     * sleeps wakes; hub->gates_follow says that it may sleep on at a receipt. */
     int (*hub_gate)(struct kofn_hub *hub, uint32_t rank, uint64_t gate);
     int (*hub_receipt)(struct kofn_hub *hub, uint32_t rank, const struct kofn_receipt_line *line);
 
@@ -152,8 +156,9 @@ struct kofn_transport_ops {
      */
     int (*hub_read)(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
 
-    /* Sleeps until a beat or publication may have arrived, or @deadline (CLOCK_MONOTONIC); may
-     * return early. Polls for attr.spin first. Returns 0, or KOFN_INTERRUPTED after a signal.
+    /* Sleeps until a beat or publication may have arrived (hub->patience publications, if that is
+     * set), or @deadline (CLOCK_MONOTONIC); may return early. Polls for attr.spin first. Returns 0,
+     * or KOFN_INTERRUPTED after a signal.
      */
     int (*hub_wait)(struct kofn_hub *hub, uint64_t deadline);
 

@@ -202,6 +202,19 @@ static void close_gates(struct kofn_server *server)
     kofn__serve_gates(server);
 }
 
+/* How many publications are worth waking up for. Where all is published, beats can wait for the
+ * tick; where workers wait for the round to close, so can all publications but the last.
+ */
+static uint32_t patience(const struct kofn_round *round)
+{
+    if (round->config.publish != KOFN_PUBLISH_EAGER)
+        return 0;
+    if (round->config.algorithm->worker_may != KOFN_WORKER_WAITS ||
+        round->reached >= round->wait_for)
+        return 1;
+    return round->wait_for - round->reached;
+}
+
 int kofn__serve(struct kofn_server *server, uint64_t deadline)
 {
     struct kofn_hub *hub = server->hub;
@@ -216,6 +229,7 @@ int kofn__serve(struct kofn_server *server, uint64_t deadline)
     close_gates(server);
     if (rc || any || server->round.phase == KOFN_PHASE_READY)
         return rc;
+    hub->patience = patience(&server->round);
     rc = hub->ops->hub_wait(hub, KOFN_MIN(deadline, server->tick_ns));
     return rc == KOFN_INTERRUPTED ? 0 : rc; /* a signal that matters has set `interrupted` */
 }

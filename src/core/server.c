@@ -70,13 +70,17 @@ static int open_hub(struct kofn_server *server, const struct kofn_transport_ops 
                                 .context = context,
                                 .log = server->log};
     uint64_t bytes = server->attr.parameters * sizeof(float);
+    int rc;
 
     if (server->attr.parameters > KOFN_PAYLOAD_MAX / sizeof(float) ||
         kofn_geometry_init(&hub.slot, bytes, KOFN_DEPTH) ||
         kofn_geometry_init(&hub.model, bytes, KOFN_DEPTH))
         return kofn_error(server->log, KOFN_INVALID, "a model of %llu parameters",
                           (unsigned long long)server->attr.parameters);
-    return transport->hub_open(&hub, &server->hub);
+    rc = transport->hub_open(&hub, &server->hub);
+    if (!rc)
+        server->hub->gates_follow = true; /* a receipt settles a publication: its release follows */
+    return rc;
 }
 
 static int open_round(struct kofn_server *server)
@@ -360,6 +364,7 @@ int kofn_server_step(struct kofn_server *server, uint64_t timeout, struct kofn_r
     kofn__merge_round(server);
     fill_report(server, report);
     open_next(server);
+    kofn__report_states(server, server->published_ns);
     return 0;
 }
 

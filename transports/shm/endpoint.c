@@ -144,11 +144,17 @@ close_offer:
     return rc;
 }
 
-/* Wakes the hub if it sleeps, or is about to. */
-static inline void ring(struct shm_endpoint *endpoint)
+/* Wakes the hub if it sleeps, or is about to, and this is what it waits for. */
+static inline void ring(struct shm_endpoint *endpoint, bool publication)
 {
+    uint32_t sleeping;
+
     kofn_sleeper_barrier();
-    if (KOFN_LIKELY(!kofn_peer_load32(&endpoint->bell->sleeping)))
+    sleeping = kofn_peer_load32(&endpoint->bell->sleeping);
+    if (KOFN_LIKELY(sleeping == SHM_AWAKE))
+        return;
+    if (sleeping == SHM_SLEEPS_PATIENTLY &&
+        (!publication || __atomic_sub_fetch(&endpoint->bell->missing, 1, __ATOMIC_SEQ_CST) > 0))
         return;
     __atomic_fetch_add(&endpoint->bell->rings, 1, __ATOMIC_RELEASE);
     kofn__futex_wake(&endpoint->bell->rings);
@@ -162,7 +168,7 @@ void *kofn__shm_endpoint_buffer(struct kofn_endpoint *endpoint, uint64_t sequenc
 int kofn__shm_endpoint_publish(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp)
 {
     kofn_slot_publish(&endpoint->slot, endpoint->buffers, stamp);
-    ring(shm_endpoint(endpoint));
+    ring(shm_endpoint(endpoint), true);
     return 0;
 }
 
@@ -179,7 +185,7 @@ int kofn__shm_endpoint_beat(struct kofn_endpoint *base, uint64_t beat)
     struct shm_endpoint *endpoint = shm_endpoint(base);
 
     kofn_peer_store64(&endpoint->head->beat, beat);
-    ring(endpoint);
+    ring(endpoint, false);
     return 0;
 }
 

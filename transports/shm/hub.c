@@ -168,6 +168,8 @@ static int hub_receipt(struct kofn_hub *hub, uint32_t rank, const struct kofn_re
     if (!block)
         return KOFN_INVALID;
     kofn_block_put_receipt(&block->block, line);
+    if (hub->gates_follow)
+        return 0;
     count_ring(block);
     kofn_sleeper_barrier();
     if (KOFN_UNLIKELY(asleep(hub, rank)))
@@ -188,27 +190,30 @@ static int hub_push(struct kofn_hub *hub, uint32_t rank, uint64_t sequence)
  */
 static bool news(struct kofn__shm_hub *hub)
 {
-    uint32_t beats = kofn_beats_scan(hub->hub.beats, hub->hub.beat_stride, hub->seen,
-                                     hub->hub.workers, hub->changed, hub->hub.workers);
+    uint32_t beats = 0;
 
+    if (!hub->hub.patience)
+        beats = kofn_beats_scan(hub->hub.beats, hub->hub.beat_stride, hub->seen, hub->hub.workers,
+                                hub->changed, hub->hub.workers);
     return beats > 0 || kofn_inbox_any(&hub->inbox);
 }
 
 /* A worker rings if it finds the flag set after it has written; so, after setting it, one more
- * look.
+ * look. What a patient hub has not seen by then counts down.
  */
 static int sleep_on_bell(struct kofn__shm_hub *hub, uint64_t deadline)
 {
-    uint32_t rings = kofn_peer_load32(&hub->bell->rings);
+    uint32_t rings = kofn_peer_load32(&hub->bell->rings), patience = hub->hub.patience;
     int rc = 0;
 
-    kofn_peer_store32(&hub->bell->sleeping, 1);
+    kofn_peer_store32((uint32_t *)&hub->bell->missing, patience);
+    kofn_peer_store32(&hub->bell->sleeping, patience ? SHM_SLEEPS_PATIENTLY : SHM_SLEEPS);
     kofn_sleeper_barrier();
     if (!news(hub)) {
         rc = kofn__futex_wait(&hub->bell->rings, rings, deadline);
         news(hub); /* the caller will see what woke us: the next wait is not to return for it */
     }
-    kofn_peer_store32(&hub->bell->sleeping, 0);
+    kofn_peer_store32(&hub->bell->sleeping, SHM_AWAKE);
     return rc;
 }
 

@@ -30,9 +30,13 @@ struct kofn__shm_block {
 };
 KOFN_STATIC_ASSERT(sizeof(struct kofn__shm_block) <= KOFN_PAGE, "a page");
 
+/* Does the hub sleep, or is it about to? Then ring, for whatever it wants to be woken for. */
+enum kofn__shm_sleep { SHM_AWAKE, SHM_SLEEPS, SHM_SLEEPS_PATIENTLY };
+
 struct kofn__shm_bell {
-    KOFN_LINE_ALIGNED uint32_t sleeping; /* the hub sleeps, or is about to: ring */
-    KOFN_LINE_ALIGNED uint32_t rings;    /* what it sleeps on */
+    KOFN_LINE_ALIGNED uint32_t sleeping; /* enum kofn__shm_sleep */
+    int32_t missing; /* a patient hub: publications, counted down, until it wants to be woken */
+    KOFN_LINE_ALIGNED uint32_t rings; /* what it sleeps on */
 };
 
 #define KOFN__SHM_COLOUR sizeof(struct kofn__shm_head)
