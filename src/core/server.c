@@ -1,5 +1,6 @@
 #include "core/server.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,20 @@ static int check_algorithm(const struct kofn_server_attr *attr,
     return 0;
 }
 
-static int check(const struct kofn_server_attr *attr)
+static int check_choices(const struct kofn_server_attr *attr)
+{
+    if (attr->publish == KOFN_PUBLISH_PULL)
+        return kofn_error(attr->log, KOFN_UNSUPPORTED,
+                          "this transport cannot read at the workers: no pull publication");
+    if ((unsigned)attr->publish > KOFN_PUBLISH_PULL ||
+        (unsigned)attr->weights > KOFN_WEIGHTS_FEDNOVA || (unsigned)attr->late > KOFN_LATE_REFUSE)
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "publish = %d, weights = %d, late = %d: not all of them are choices",
+                          (int)attr->publish, (int)attr->weights, (int)attr->late);
+    return 0;
+}
+
+static int check_numbers(const struct kofn_server_attr *attr)
 {
     if (!attr->workers || attr->workers > KOFN_WORKERS_MAX)
         return kofn_error(attr->log, KOFN_INVALID, "N = %u workers: must be 1 to %u", attr->workers,
@@ -55,10 +69,17 @@ static int check(const struct kofn_server_attr *attr)
                           attr->local_steps, KOFN_BEAT_MAX_UPDATES);
     if (!(attr->staleness_weight >= 0))
         return kofn_error(attr->log, KOFN_INVALID, "the staleness weight must be 0 or more");
-    if (attr->publish == KOFN_PUBLISH_PULL)
-        return kofn_error(attr->log, KOFN_UNSUPPORTED,
-                          "this transport cannot read at the workers: no pull publication");
-    return check_algorithm(attr, kofn_algorithm_find(attr->algorithm));
+    if (!isfinite(attr->learning_rate))
+        return kofn_error(attr->log, KOFN_INVALID, "the learning rate must be finite");
+    return 0;
+}
+
+static int check(const struct kofn_server_attr *attr)
+{
+    int rc = check_numbers(attr);
+
+    rc = rc ? rc : check_choices(attr);
+    return rc ? rc : check_algorithm(attr, kofn_algorithm_find(attr->algorithm));
 }
 
 static int open_hub(struct kofn_server *server, const struct kofn_transport_ops *transport,

@@ -4,6 +4,7 @@
  */
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,12 +59,27 @@ static void part(struct history *history, uint32_t rank, int rc)
     engine_die(&history->engine, rank);
 }
 
-/* kofn_worker_take(); a broken connection shows in the control channel, which is not there. */
-static int take(struct history *history, uint32_t rank)
+/* Now and then a local update ends in a NaN, and so does all that is built on it. */
+static int update(struct history *history, uint32_t rank)
 {
-    int rc = engine_take(&history->engine, rank);
+    struct engine_worker *worker = &history->engine.workers[rank];
 
-    return (rc == KOFN_INTERRUPTED || rc == KOFN_TIMEOUT) && history->cut[rank] ? KOFN_GONE : rc;
+    if (history->faults && below(history, 60) == 0)
+        worker->model[rank * ENGINE_UPDATES + worker->finished] = NAN;
+    return engine_update(&history->engine, rank);
+}
+
+/* Where the payload is a gradient, the place for it comes with a credit, for which the library
+ * would wait here whatever happens.
+ */
+static bool starves(const struct history *history, uint32_t rank)
+{
+    const struct kofn_worker *handle = history->engine.workers[rank].handle;
+    uint64_t word;
+    struct kofn_gate gate = kofn__worker_gate(handle, &word);
+
+    return handle->gradient && history->phases[rank] == PHASE_UPDATE && !kofn__worker_ended(gate) &&
+           !kofn__publish_credit(handle, gate);
 }
 
 static void act(struct history *history, uint32_t rank)
@@ -74,8 +90,13 @@ static void act(struct history *history, uint32_t rank)
 
     if (!worker->handle || history->frozen[rank] > 0)
         return;
+    if (starves(history, rank)) {
+        if (history->cut[rank])
+            part(history, rank, KOFN_GONE);
+        return;
+    }
     if (history->phases[rank] == PHASE_TAKE) {
-        rc = take(history, rank);
+        rc = engine_take(engine, rank);
         if (!rc)
             history->phases[rank] = PHASE_UPDATE;
     } else if (worker->finished < ENGINE_UPDATES || history->phases[rank] == PHASE_REPORT) {
@@ -84,13 +105,15 @@ static void act(struct history *history, uint32_t rank)
             rc = KOFN_ROUND_OVER; /* it drops the update it is at */
         else
             rc = history->phases[rank] == PHASE_REPORT ? engine_report(engine, rank)
-                                                       : engine_update(engine, rank);
+                                                       : update(history, rank);
         history->phases[rank] = rc == KOFN_INTERRUPTED ? PHASE_REPORT
                                 : rc                   ? PHASE_TAKE
                                                        : PHASE_UPDATE;
     } else {
         history->phases[rank] = PHASE_TAKE;
     }
+    if ((rc == KOFN_INTERRUPTED || rc == KOFN_TIMEOUT) && history->cut[rank])
+        rc = KOFN_GONE; /* as the control channel would say, which is not there */
     if (rc == KOFN_JOB_OVER || (rc < 0 && rc != KOFN_INTERRUPTED))
         part(history, rank, rc);
 }
@@ -366,6 +389,9 @@ static bool run(uint64_t seed, bool faults, struct kofn_fabric_counts *counts)
     return good;
 }
 
+/* KOFN_HISTORY=SEED runs that one alone; what all of them together must have seen is then not
+ * asked.
+ */
 static struct kofn_fabric_counts run_all(uint64_t count, bool faults)
 {
     const char *only = getenv("KOFN_HISTORY");
@@ -382,7 +408,7 @@ static void test_calm_histories(void)
 {
     struct kofn_fabric_counts counts = run_all(400, false);
 
-    CU_ASSERT(counts.delivered > 10000);
+    CU_ASSERT(getenv("KOFN_HISTORY") || counts.delivered > 10000);
     CU_ASSERT_EQUAL(counts.torn, 0);
 }
 
@@ -391,7 +417,8 @@ static void test_wild_histories(void)
 {
     struct kofn_fabric_counts counts = run_all(800, true);
 
-    CU_ASSERT(counts.delivered > 20000 && counts.discarded > 100 && counts.torn > 20);
+    CU_ASSERT(getenv("KOFN_HISTORY") ||
+              (counts.delivered > 20000 && counts.discarded > 100 && counts.torn > 20));
 }
 
 void kofn_suite_engine_histories(void)

@@ -6,6 +6,9 @@
 
 #include "tests/unit/history.h"
 
+/* KOFN_HISTORY=SEED runs that one alone; what all of them together must have seen is then not
+ * asked.
+ */
 static struct history_counts run(uint64_t first, uint64_t count, enum history_kind kind)
 {
     const char *only = getenv("KOFN_HISTORY");
@@ -24,6 +27,8 @@ static void test_calm_histories(void)
 {
     struct history_counts counts = run(1, 2000, HISTORY_CALM);
 
+    if (getenv("KOFN_HISTORY"))
+        return;
     CU_ASSERT(counts.rounds > 10000 && counts.merged > 10000 && counts.late > 1000);
     CU_ASSERT(counts.remainders > 100 && counts.covered > 100 && counts.deadline_closes > 100);
     CU_ASSERT_EQUAL(counts.bad + counts.torn + counts.deaths, 0);
@@ -34,6 +39,8 @@ static void test_wild_histories(void)
 {
     struct history_counts counts = run(1, 4000, HISTORY_WILD);
 
+    if (getenv("KOFN_HISTORY"))
+        return;
     CU_ASSERT(counts.rounds > 20000 && counts.late > 1000 && counts.remainders > 100);
     CU_ASSERT(counts.suspects > 1000 && counts.comebacks > 500 && counts.rejoins > 1000);
     CU_ASSERT(counts.bad > 1000 && counts.torn > 500 && counts.skipped > 1000);
