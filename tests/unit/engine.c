@@ -249,3 +249,19 @@ float engine_merged(const struct engine *engine, uint32_t rank, uint32_t index)
 {
     return kofn_server_model(engine->server)[rank * ENGINE_UPDATES + index];
 }
+
+struct kofn_member_report engine_member(const struct engine *engine, uint32_t rank)
+{
+    struct kofn_member_report report = {.size = sizeof(report)};
+
+    CU_ASSERT_EQUAL(kofn_server_member(engine->server, rank, &report), 0);
+    return report;
+}
+
+struct kofn_receipt engine_receipt(const struct engine *engine, uint32_t rank)
+{
+    const struct engine_worker *worker = &engine->workers[rank];
+
+    CU_ASSERT_FATAL(worker->receipt_count > 0);
+    return worker->receipts[worker->receipt_count - 1];
+}

@@ -81,4 +81,8 @@ uint32_t engine_take_all(struct engine *engine);
 /* The parameter of the i-th update of @rank in the model published last. */
 float engine_merged(const struct engine *engine, uint32_t rank, uint32_t index);
 
+/* kofn_server_member(); and the last receipt that @rank has read. */
+struct kofn_member_report engine_member(const struct engine *engine, uint32_t rank);
+struct kofn_receipt engine_receipt(const struct engine *engine, uint32_t rank);
+
 #endif
