@@ -171,6 +171,55 @@ static void test_hostile_worker_breaks_itself_alone(void)
     kofn_shm.hub_close(hub);
 }
 
+/* A thousand workers are nothing special: each is admitted, publishes and beats, and every one of
+ * them is seen.
+ */
+static void test_a_thousand_workers(void)
+{
+    enum { MANY = 1000 };
+    static struct kofn_endpoint *endpoints[MANY];
+    static struct kofn_arrival arrivals[MANY];
+    struct kofn_hub_attr attr = {.workers = MANY, .numa_node = -1, .log = &contract_quiet};
+    struct kofn_endpoint_attr own = {.epoch = 1, .log = &contract_quiet};
+    struct kofn_hub *hub;
+    bool seen[MANY] = {false};
+    int count = 0;
+
+    kofn_geometry_init(&attr.slot, 4000, 2);
+    own.slot = own.model = attr.model = attr.slot;
+    CU_ASSERT_EQUAL_FATAL(kofn_shm.hub_open(&attr, &hub), 0);
+    for (own.rank = 0; own.rank < MANY; own.rank++) {
+        struct kofn_offer offer, answer;
+
+        CU_ASSERT_EQUAL_FATAL(kofn_shm.hub_admit(hub, own.rank, 1, &offer), 0);
+        CU_ASSERT_EQUAL_FATAL(kofn_shm.endpoint_open(&own, &offer, &answer, &endpoints[own.rank]),
+                              0);
+        CU_ASSERT_EQUAL_FATAL(kofn_shm.hub_connect(hub, own.rank, &answer), 0);
+    }
+    for (uint32_t rank = 0; rank < MANY; rank++) {
+        endpoint_fill(endpoints[rank], 1);
+        CU_ASSERT_EQUAL(endpoint_publish(endpoints[rank], 1), 0);
+        CU_ASSERT_EQUAL(kofn_shm.endpoint_beat(endpoints[rank], rank + 1), 0);
+        kofn_shm.endpoint_close(endpoints[rank]);
+    }
+    while (count < MANY) {
+        int more = kofn_shm.hub_poll(hub, arrivals, 7);
+
+        CU_ASSERT_FATAL(more > 0);
+        for (int i = 0; i < more; i++) {
+            uint32_t rank = arrivals[i].rank;
+
+            CU_ASSERT_FATAL(rank < MANY && !seen[rank]);
+            seen[rank] = true;
+            CU_ASSERT_EQUAL(kofn_hub_beat_word(hub, rank), rank + 1);
+            CU_ASSERT(payload_is(kofn_slot_payload(&hub->slot, kofn_hub_slot(hub, rank), 1), 4000,
+                                 rank, 1, 1));
+        }
+        count += more;
+    }
+    kofn_shm.hub_close(hub);
+}
+
 /* Slots and heads of different ranks begin in different sets of the caches, on lines of their own,
  * inside their rank's memory, for any number of workers.
  */
@@ -206,5 +255,6 @@ void contract_add_isolation(void)
     CONTRACT_TEST(suite, test_sizes_are_sealed);
     CONTRACT_TEST(suite, test_no_descriptor_is_kept_for_a_worker);
     CONTRACT_TEST(suite, test_hostile_worker_breaks_itself_alone);
+    CONTRACT_TEST(suite, test_a_thousand_workers);
     CONTRACT_TEST(suite, test_layout_keeps_ranks_apart);
 }
