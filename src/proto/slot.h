@@ -35,10 +35,10 @@ struct kofn_stamp {
         from; /* local updates of that round that were settled before: 0 but for a late remainder */
     uint32_t updates;    /* local updates done in that round; the payload carries (from, updates] */
     uint32_t total;      /* local updates the worker has finished since it joined */
-    float loss;          /* mean over the updates carried */
+    float loss;          /* mean over the updates (0, updates] of that round */
     uint32_t checksum;   /* CRC-32 of the payload, or 0 */
     uint64_t length;     /* bytes of payload */
-    uint64_t compute_ns; /* time the carried updates took, injected delay included */
+    uint64_t compute_ns; /* time those took, injected delay included */
     uint32_t post_ns;    /* from the end of the last update to this post, without the wait below */
     uint32_t wait_ns;    /* time this publication waited for its credit */
     uint64_t sequence; /* grows by 1 with every publication; 0 = never written, or being written */
