@@ -21,7 +21,7 @@ struct shm_endpoint {
     struct kofn__shm_bell *bell;
     const struct kofn__shm_block *block;
     void *models; /* read-only */
-    uint64_t spin;
+    struct kofn_backoff backoff;
     uint32_t rings; /* of the block, as of the end of the last wait */
     struct kofn_memory memories[SHM_FDS];
 };
@@ -128,7 +128,7 @@ int kofn__shm_endpoint_open(const struct kofn_endpoint_attr *attr, const struct 
                                                 .model = attr->model,
                                                 .rank = attr->rank,
                                                 .epoch = attr->epoch};
-    endpoint->spin = attr->spin;
+    kofn_backoff_init(&endpoint->backoff, attr->spin, 0);
     kofn__shm_layout_init(&layout, content.workers, &attr->slot);
     rc = map_memories(endpoint, in->fds, &layout);
     rc = rc ? rc : settle(endpoint, &layout);
@@ -246,7 +246,6 @@ static int sleep_on_rings(struct shm_endpoint *endpoint, uint64_t seen, uint64_t
 int kofn__shm_endpoint_wait(struct kofn_endpoint *base, uint64_t seen, uint64_t deadline)
 {
     struct shm_endpoint *endpoint = shm_endpoint(base);
-    struct kofn_backoff backoff;
     uint64_t now;
     int rc = 0;
 
@@ -255,8 +254,8 @@ int kofn__shm_endpoint_wait(struct kofn_endpoint *base, uint64_t seen, uint64_t 
     now = kofn_now_ns();
     if (now >= deadline)
         return 0;
-    kofn_backoff_init(&backoff, KOFN_MIN(endpoint->spin, deadline - now), 0);
-    while (kofn_backoff_step(&backoff) != KOFN_BACKOFF_SLEEP)
+    kofn_backoff_begin(&endpoint->backoff, now, deadline);
+    while (kofn_backoff_step(&endpoint->backoff) != KOFN_BACKOFF_SLEEP)
         if (news(endpoint, seen))
             goto out;
     rc = sleep_on_rings(endpoint, seen, deadline);

@@ -81,6 +81,7 @@ static int map_memory(struct kofn__shm_hub *hub)
 
 static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
 {
+    uint32_t share = attr->workers / 8; /* a look at many takes long: the clock between fewer */
     struct kofn__shm_hub *hub;
     int rc = check(attr);
 
@@ -94,7 +95,8 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
                                  .slot = attr->slot,
                                  .model = attr->model,
                                  .workers = attr->workers};
-    hub->spin = attr->spin;
+    kofn_backoff_init(&hub->backoff, attr->spin, 0);
+    hub->backoff.batch = (hub->backoff.batch + share) / (1 + share);
     hub->numa_node = attr->numa_node;
     rc = allocate(hub);
     rc = rc ? rc : map_memory(hub);
@@ -220,8 +222,6 @@ static int sleep_on_bell(struct kofn__shm_hub *hub, uint64_t deadline)
 static int hub_wait(struct kofn_hub *base, uint64_t deadline)
 {
     struct kofn__shm_hub *hub = kofn__shm_hub(base);
-    uint32_t share = base->workers / 8; /* a look at many takes long: the clock between fewer */
-    struct kofn_backoff backoff;
     uint64_t now;
 
     if (news(hub))
@@ -229,10 +229,8 @@ static int hub_wait(struct kofn_hub *base, uint64_t deadline)
     now = kofn_now_ns();
     if (now >= deadline)
         return 0;
-    kofn_backoff_init(&backoff, KOFN_MIN(hub->spin, deadline - now), 0);
-    backoff.batch = (backoff.batch + share) / (1 + share);
-    kofn_backoff_reset(&backoff);
-    while (kofn_backoff_step(&backoff) != KOFN_BACKOFF_SLEEP)
+    kofn_backoff_begin(&hub->backoff, now, deadline);
+    while (kofn_backoff_step(&hub->backoff) != KOFN_BACKOFF_SLEEP)
         if (news(hub))
             return 0;
     return sleep_on_bell(hub, deadline);

@@ -4,6 +4,7 @@
 #ifndef KOFN_TRANSPORTS_SHM_INTERNAL_H
 #define KOFN_TRANSPORTS_SHM_INTERNAL_H
 
+#include "base/backoff.h"
 #include "base/mem.h"
 #include "proto/inbox.h"
 #include "transports/shm/layout.h"
@@ -21,7 +22,7 @@ struct kofn__shm_hub {
     struct kofn_hub hub;
     struct kofn_inbox inbox;
     struct kofn__shm_bell *bell;
-    uint64_t spin;
+    struct kofn_backoff backoff;
     uint64_t *seen;    /* beats as of the end of the last wait, one a rank */
     uint32_t *changed; /* room for a scan */
     struct kofn__shm_worker *members;
