@@ -11,6 +11,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define WORDS 16 /* of a script's command line */
+
 bool bench_child_there(const char *program)
 {
     const char *at = getenv("PATH");
@@ -105,5 +107,35 @@ int bench_child_run(const char *const *argv, unsigned seconds, char *output, siz
     if (rc)
         return kofn_error(NULL, rc, "%s: no answer in %u s", argv[0], seconds);
     *status = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+    return 0;
+}
+
+int bench_child_python(const char *script, const char *const *words, unsigned seconds,
+                       double *value, const char **why)
+{
+    /* a python of the user's own need not be the one that has the system's PyTorch */
+    static const char *const pythons[] = {"python3", "/usr/bin/python3"};
+    const char *argv[WORDS] = {NULL};
+    char path[800], output[256];
+    int status = CHILD_ABSENT, rc = 0;
+
+    snprintf(path, sizeof(path), "%s/%s", BENCH_SOURCES, script);
+    argv[1] = path;
+    for (size_t i = 0; words[i] && i + 3 < WORDS; i++)
+        argv[i + 2] = words[i];
+    for (size_t i = 0; !rc && status == CHILD_ABSENT && i < KOFN_ARRAY_SIZE(pythons); i++) {
+        argv[0] = pythons[i];
+        if (bench_child_there(pythons[i]))
+            rc = bench_child_run(argv, seconds, output, sizeof(output), &status);
+    }
+    if (rc)
+        return rc;
+    if (status == CHILD_ABSENT) {
+        *why = "python3 with PyTorch and gloo is not installed";
+        return KOFN_UNSUPPORTED;
+    }
+    if (status || sscanf(output, "%lf", value) != 1)
+        return kofn_error(NULL, KOFN_FORMAT, "%s: exit status %d, output '%.80s'", script, status,
+                          output);
     return 0;
 }

@@ -23,4 +23,13 @@ int bench_child_folder(char *folder, size_t room);
 int bench_child_run(const char *const *argv, unsigned seconds, char *output, size_t room,
                     int *status);
 
+/* Runs @script, which lies with the sources, with @words (NULL at their end) under a python that
+ * has what it needs, and reads the number that it prints first.
+ *
+ * Returns as a bench_contender.measure does: KOFN_UNSUPPORTED and @why if it found something
+ * missing, else also KOFN_FORMAT (logged).
+ */
+int bench_child_python(const char *script, const char *const *words, unsigned seconds,
+                       double *value, const char **why);
+
 #endif

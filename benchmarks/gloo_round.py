@@ -64,7 +64,7 @@ class Worker:
         found = float(self.model.sum())  # pairwise: exact enough to be compared
         wanted = expected(self.workers, number, self.count)
         if abs(found - wanted) > 1e-4 * abs(wanted):
-            sys.exit(f"gloo_round: round {number}: {found} instead of {wanted}")
+            raise ValueError(f"round {number}: {found} instead of {wanted}")
 
 
 def work(rank, workers, count, rounds, warm, store):
@@ -85,23 +85,28 @@ def work(rank, workers, count, rounds, warm, store):
     dist.destroy_process_group()
 
 
+def start(rank, *args):
+    """A child process; returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        work(rank, *args)
+        status = 0
+    except BaseException as error:  # pylint: disable=broad-except
+        print(f"gloo_round: rank {rank}: {error}", file=sys.stderr)
+    os._exit(status)
+
+
 def main():
     workers, size, rounds, warm = (int(word) for word in sys.argv[1:])
     count = size // 4 // LANES * LANES
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     with tempfile.TemporaryDirectory() as folder:
-        children = []
-        for rank in range(workers):
-            child = os.fork()
-            if child == 0:
-                status = 1
-                try:
-                    work(rank, workers, count, rounds, warm, os.path.join(folder, "store"))
-                    status = 0
-                finally:
-                    sys.stdout.flush()
-                    os._exit(status)
-            children.append(child)
+        store = os.path.join(folder, "store")
+        args = (workers, count, rounds, warm, store)
+        children = [start(rank, *args) for rank in range(workers)]
         failed = [child for child in children if os.waitpid(child, 0)[1]]
     sys.exit(1 if failed else 0)
 

@@ -22,7 +22,9 @@ struct job {
     double *times; /* of the measured rounds */
 };
 
-/* One rank's buffers; the server has one update a worker, side by side. */
+/* One rank's buffers; the server has one update a worker, side by side. With allreduce both are the
+ * same: in place is faster.
+ */
 struct buffers {
     float *update, *model;
 };
@@ -42,7 +44,7 @@ static void *allocate(size_t count)
 
 static void worker_of_allreduce(const struct job *job, struct buffers *at)
 {
-    MPI_Allreduce(at->update, at->model, (int)job->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+    MPI_Allreduce(MPI_IN_PLACE, at->model, (int)job->count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
 }
 
 static void worker_of_star(const struct job *job, struct buffers *at)
@@ -116,7 +118,7 @@ static int run(struct job *job, bool star)
     int wrong = 0, all;
 
     at.update = allocate(job->count * (size_t)(server ? job->ranks - 1 : 1));
-    at.model = allocate(job->count);
+    at.model = star ? allocate(job->count) : at.update;
     MPI_Barrier(MPI_COMM_WORLD);
     if (server)
         for (uint32_t round = 0; round < job->warm + job->rounds; round++)
@@ -125,7 +127,8 @@ static int run(struct job *job, bool star)
         wrong = work(job, &at, star);
     MPI_Allreduce(&wrong, &all, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
     free(at.update);
-    free(at.model);
+    if (star)
+        free(at.model);
     return all;
 }
 

@@ -27,7 +27,7 @@ struct round_kofn {
 struct round_mpi {
     const struct round_shape *shape;
     const char *kind;
-    const char *settings[5]; /* more words for mpirun, NULL at the end */
+    const char *settings[8]; /* more words for mpirun, NULL at the end */
 };
 
 struct round_gloo {

@@ -70,41 +70,17 @@ int round_mpi_measure(void *arg, double *us, const char **why)
     return rc ? rc : read_median(&words, output, status, us);
 }
 
-/* The script lies with the sources, which the environment names where that is not the program's
- * folder.
- */
-static void find_script(struct words *words)
-{
-    const char *source = getenv("top_srcdir");
-
-    if (source)
-        snprintf(words->program, sizeof(words->program), "%s/benchmarks/gloo_round.py", source);
-    else
-        snprintf(words->program, sizeof(words->program), "%s/gloo_round.py", words->folder);
-}
-
 int round_gloo_measure(void *arg, double *us, const char **why)
 {
-    /* a python of the user's own need not be the one that has the system's PyTorch */
-    static const char *const pythons[] = {"python3", "/usr/bin/python3"};
     const struct round_gloo *gloo = arg;
     struct words words;
-    char output[256];
-    int status = CHILD_ABSENT, rc = 0;
+    double ns;
+    int rc = spell(&words, gloo->shape, ROUND_WORKERS);
 
-    for (size_t i = 0; !rc && status == CHILD_ABSENT && i < KOFN_ARRAY_SIZE(pythons); i++) {
-        rc = spell(&words, gloo->shape, ROUND_WORKERS);
-        find_script(&words);
-        add(&words, (const char *const[]){pythons[i], words.program, words.processes, words.bytes,
-                                          words.rounds, words.warm, NULL});
-        if (!rc && bench_child_there(pythons[i]))
-            rc = bench_child_run(words.argv, ROUND_PATIENCE, output, sizeof(output), &status);
-    }
-    if (rc)
-        return rc;
-    if (status == CHILD_ABSENT) {
-        *why = "python3 with PyTorch and gloo is not installed";
-        return KOFN_UNSUPPORTED;
-    }
-    return read_median(&words, output, status, us);
+    add(&words,
+        (const char *const[]){words.processes, words.bytes, words.rounds, words.warm, NULL});
+    rc = rc ? rc : bench_child_python("gloo_round.py", words.argv, ROUND_PATIENCE, &ns, why);
+    if (!rc)
+        *us = ns / 1e3;
+    return rc;
 }
