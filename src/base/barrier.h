@@ -41,10 +41,16 @@ static inline void kofn_payload_read_barrier(void)
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 
-/* Between withdrawing a stamp and writing the payload below it: the writes may not rise above. */
+/* Between withdrawing a stamp and writing the payload below it: the writes may not rise above, not
+ * even those that bypass the caches, which x86 otherwise does not keep in order. Loads may: the
+ * writer need not wait until the withdrawal has been seen.
+ */
 static inline void kofn_stamp_withdrawn_barrier(void)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_sfence();
+#endif
 }
 
 /* Between publishing a word and reading the other side's sleeper flag (and the reverse at the

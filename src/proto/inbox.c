@@ -56,6 +56,17 @@ static inline bool complete(const struct kofn_expected *expected)
     return KOFN_UNLIKELY(kofn_peer_load64(expected->word) == expected->sequence);
 }
 
+/* What has arrived is read next: its first line may as well be on its way before its stamp is
+ * judged.
+ */
+static inline void fetch_payload(const struct kofn_inbox *inbox, uint32_t rank)
+{
+    const char *stamp =
+        (const char *)inbox->expected[rank].word - offsetof(struct kofn_stamp, sequence);
+
+    __builtin_prefetch(stamp - inbox->geometry.stamp_offset);
+}
+
 /* Takes what @rank has, at most a slot full: a worker that writes without end does not hold us. */
 static int take_rank(struct kofn_inbox *inbox, uint32_t rank, struct kofn_arrival *arrivals,
                      int max)
@@ -67,6 +78,7 @@ static int take_rank(struct kofn_inbox *inbox, uint32_t rank, struct kofn_arriva
 
         if (!complete(&inbox->expected[rank]))
             break;
+        fetch_payload(inbox, rank);
         arrivals[count++] = (struct kofn_arrival){.rank = rank, .sequence = sequence};
         expect(inbox, rank, sequence + 1);
     }
@@ -97,7 +109,9 @@ int kofn_inbox_take(struct kofn_inbox *inbox, struct kofn_arrival *arrivals, int
 bool kofn_inbox_any(const struct kofn_inbox *inbox)
 {
     for (uint32_t rank = 0; rank < inbox->workers; rank++)
-        if (complete(&inbox->expected[rank]))
+        if (complete(&inbox->expected[rank])) {
+            fetch_payload(inbox, rank);
             return true;
+        }
     return false;
 }

@@ -95,7 +95,10 @@ struct kofn_arrival {
 
 static inline uint64_t kofn_buffer_offset(const struct kofn_geometry *geometry, uint64_t sequence)
 {
-    return sequence % geometry->depth * geometry->buffer_bytes;
+    uint32_t depth = geometry->depth;
+    uint64_t buffer = depth & (depth - 1) ? sequence % depth : sequence & (depth - 1);
+
+    return buffer * geometry->buffer_bytes; /* for 2, 4 and 8 without a division */
 }
 
 static inline struct kofn_stamp *kofn_slot_stamp(const struct kofn_geometry *geometry, void *slot,

@@ -1,0 +1,337 @@
+#include "benchmarks/shm_ping.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/barrier.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "benchmarks/cores.h"
+#include "proto/beats.h"
+#include "transports/shm/shm.h"
+
+#define BLOCK 100 /* round trips between two looks at the clock */
+#define BLOCKS_MAX 10000u
+#define PATIENCE (1u << 29) /* turns without an answer: seconds */
+#define EPOCH 1u
+#define COMPUTE 8 /* pauses between a gate and the next publication: longer than a line takes */
+
+enum kind { BEAT, BEAT_COMPUTED, PUBLICATION_FOUND, PUBLICATION_READ };
+
+/* What the worker is told to do. */
+struct order {
+    enum kind kind;
+    uint32_t trips;
+};
+
+struct shm_ping {
+    unsigned bytes;
+    int here, there;
+    struct kofn_hub *hub;
+    uint64_t seen;             /* the worker's beat */
+    uint32_t round;            /* of the last gate and beat: counts round trips */
+    uint64_t sequence;         /* of the newest publication */
+    int orders[2], answers[2]; /* pipes to and from the worker */
+    pid_t child;
+};
+
+/* ---- the worker ---- */
+
+static bool await_gate(struct kofn_endpoint *endpoint, uint32_t round)
+{
+    struct kofn_gate gate = {0};
+    uint64_t word;
+
+    for (uint32_t turns = 0; turns < PATIENCE; turns++) {
+        word = kofn_peer_load64(&endpoint->block->gate);
+        if (kofn_gate_unpack(word, &gate) && gate.round == round)
+            return true;
+        endpoint->ops->endpoint_wait(endpoint, word, KOFN_FOREVER);
+    }
+    return false;
+}
+
+static bool beat(struct kofn_endpoint *endpoint, uint32_t round)
+{
+    endpoint->ops->endpoint_beat(endpoint, kofn_beat_pack((struct kofn_beat){round, 1}));
+    return await_gate(endpoint, round);
+}
+
+static bool publish(struct kofn_endpoint *endpoint, uint32_t round, uint64_t sequence,
+                    uint64_t *buffer)
+{
+    struct kofn_stamp stamp = {.epoch = EPOCH,
+                               .round = round,
+                               .version = round,
+                               .updates = 1,
+                               .total = 1,
+                               .length = endpoint->slot.payload_bytes,
+                               .sequence = sequence};
+
+    for (uint64_t i = 0; i < endpoint->slot.payload_bytes / sizeof(*buffer); i++)
+        buffer[i] = sequence;
+    endpoint->ops->endpoint_publish(endpoint, &stamp);
+    return await_gate(endpoint, round);
+}
+
+/* What a worker does between two publications. Without it one would time how its own next buffer
+ * and the server's next look get in each other's way.
+ */
+static void compute(void)
+{
+    for (int i = 0; i < COMPUTE; i++)
+        kofn_cpu_relax();
+}
+
+/* One round trip of @kind. */
+static bool go(enum kind kind, struct kofn_endpoint *endpoint, uint32_t round, uint64_t *sequence)
+{
+    uint64_t *buffer;
+
+    if (kind == BEAT)
+        return beat(endpoint, round);
+    if (kind == BEAT_COMPUTED) {
+        compute();
+        return beat(endpoint, round);
+    }
+    buffer = endpoint->ops->endpoint_buffer(endpoint, ++*sequence);
+    compute();
+    return publish(endpoint, round, *sequence, buffer);
+}
+
+static void work(const struct shm_ping *ping, struct kofn_endpoint *endpoint)
+{
+    uint64_t sequence = 0;
+    uint32_t round = 0;
+    struct order order;
+
+    while (read(ping->orders[0], &order, sizeof(order)) == sizeof(order))
+        for (; order.trips > 0; order.trips--)
+            if (!go(order.kind, endpoint, ++round, &sequence))
+                return;
+}
+
+static void child_main(const struct shm_ping *ping, const struct kofn_offer *offer, pid_t parent)
+{
+    struct kofn_endpoint_attr attr = {
+        .epoch = EPOCH, .slot = ping->hub->slot, .model = ping->hub->model, .spin = KOFN_NS_PER_S};
+    struct kofn_endpoint *endpoint;
+    struct kofn_offer answer;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(ping->orders[1]);
+    if (getppid() == parent && bench_pin(ping->there) == 0 &&
+        kofn_shm.endpoint_open(&attr, offer, &answer, &endpoint) == 0 &&
+        write(ping->answers[1], &answer, sizeof(answer)) == sizeof(answer))
+        work(ping, endpoint);
+    _exit(0);
+}
+
+/* ---- the server ---- */
+
+/* Waits until the beat of this round has been found, whole. */
+static bool find_beat(struct shm_ping *ping)
+{
+    struct kofn_hub *hub = ping->hub;
+    struct kofn_beat found;
+    uint32_t changed;
+
+    for (uint32_t turns = 0; turns < PATIENCE; turns++) {
+        if (kofn_beats_scan(hub->beats, hub->beat_stride, &ping->seen, 1, &changed, 1) &&
+            kofn_beat_unpack(ping->seen, &found) && found.round == ping->round)
+            return true;
+        hub->ops->hub_wait(hub, KOFN_FOREVER);
+    }
+    return false;
+}
+
+/* Waits until the next publication is reported. */
+static bool find_publication(struct shm_ping *ping)
+{
+    struct kofn_hub *hub = ping->hub;
+    struct kofn_arrival arrival;
+    uint32_t turns = 0;
+
+    ping->sequence++;
+    while (hub->ops->hub_poll(hub, &arrival, 1) == 0) {
+        if (turns++ == PATIENCE)
+            return false;
+        hub->ops->hub_wait(hub, KOFN_FOREVER);
+    }
+    return arrival.sequence == ping->sequence;
+}
+
+/* Judges the publication that was found, and reads it. */
+static bool read_publication(struct shm_ping *ping)
+{
+    struct kofn_hub *hub = ping->hub;
+    void *slot = kofn_hub_slot(hub, 0);
+    struct kofn_stamp stamp;
+    const void *payload;
+    const char *why;
+
+    return !kofn_slot_begin(&hub->slot, slot, ping->sequence, &payload, &stamp) &&
+           kofn_stamp_valid(&stamp, &hub->slot, EPOCH, ping->round, &why) &&
+           *(const uint64_t *)payload == ping->sequence &&
+           !kofn_slot_end(&hub->slot, slot, ping->sequence);
+}
+
+static bool answer(struct shm_ping *ping, uint64_t released)
+{
+    struct kofn_gate gate = {
+        .round = ping->round, .state = KOFN_GATE_OPEN, .released = (uint32_t)released};
+
+    return !ping->hub->ops->hub_gate(ping->hub, 0, kofn_gate_pack(gate));
+}
+
+static bool run_block(struct shm_ping *ping, enum kind kind)
+{
+    bool good = true;
+
+    for (int i = 0; good && i < BLOCK; i++) {
+        ping->round++;
+        if (kind == PUBLICATION_FOUND)
+            good = find_publication(ping) && answer(ping, ping->sequence - 1) &&
+                   read_publication(ping);
+        else if (kind == PUBLICATION_READ)
+            good = find_publication(ping) && read_publication(ping) && answer(ping, ping->sequence);
+        else
+            good = find_beat(ping) && answer(ping, ping->sequence);
+    }
+    return good;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The median round trip. */
+static int round_trip(struct shm_ping *ping, enum kind kind, unsigned blocks, double *ns)
+{
+    static const char silent[] = "ping: the worker does not answer";
+    struct order order = {.kind = kind};
+    uint64_t times[BLOCKS_MAX], before, after;
+    int rc = bench_pin(ping->here);
+
+    if (rc)
+        return rc;
+    blocks = KOFN_MIN(KOFN_MAX(blocks, 1u), BLOCKS_MAX);
+    order.trips = BLOCK * (blocks + 1);
+    if (write(ping->orders[1], &order, sizeof(order)) != sizeof(order) || !run_block(ping, kind))
+        return kofn_error(NULL, KOFN_GONE, silent);
+    before = kofn_now_ns();
+    for (unsigned i = 0; i < blocks; i++) { /* the block above has woken the worker */
+        if (!run_block(ping, kind))
+            return kofn_error(NULL, KOFN_GONE, silent);
+        after = kofn_now_ns();
+        times[i] = after - before;
+        before = after;
+    }
+    qsort(times, blocks, sizeof(times[0]), ascending);
+    *ns = (double)times[blocks / 2] / BLOCK;
+    return 0;
+}
+
+int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns)
+{
+    int rc = round_trip(ping, BEAT, blocks, ns);
+
+    *ns /= 2;
+    return rc;
+}
+
+int shm_ping_publication(struct shm_ping *ping, bool read, unsigned blocks, double *ns)
+{
+    double beat = 0, computed = 0;
+    int rc = shm_ping_beat(ping, blocks, &beat);
+
+    rc = rc ? rc : round_trip(ping, BEAT_COMPUTED, blocks, &computed);
+    rc = rc ? rc : round_trip(ping, read ? PUBLICATION_READ : PUBLICATION_FOUND, blocks, ns);
+    *ns += beat - computed;
+    return rc;
+}
+
+/* ---- both ---- */
+
+static int open_hub(struct shm_ping *ping)
+{
+    struct kofn_hub_attr hub = {.workers = 1, .numa_node = -1, .spin = KOFN_NS_PER_S};
+    int rc = kofn_geometry_init(&hub.slot, ping->bytes, KOFN_DEPTH);
+
+    hub.model = hub.slot;
+    return rc ? rc : kofn_shm.hub_open(&hub, &ping->hub);
+}
+
+/* Starts the worker and connects it. */
+static int start_worker(struct shm_ping *ping)
+{
+    struct kofn_offer offer, answer;
+    pid_t parent = getpid();
+    int rc = kofn_shm.hub_admit(ping->hub, 0, EPOCH, &offer);
+
+    if (rc)
+        return rc;
+    ping->child = fork();
+    if (ping->child == 0)
+        child_main(ping, &offer, parent);
+    kofn_offer_close(&offer);
+    if (ping->child < 0)
+        return kofn_error_errno(NULL, "ping: fork");
+    close(ping->answers[1]);
+    ping->answers[1] = -1;
+    if (read(ping->answers[0], &answer, sizeof(answer)) != sizeof(answer))
+        return kofn_error(NULL, KOFN_GONE, "ping: the worker cannot join");
+    return kofn_shm.hub_connect(ping->hub, 0, &answer);
+}
+
+int shm_ping_open(unsigned bytes, int here, int there, struct shm_ping **ping_p)
+{
+    struct shm_ping *ping = calloc(1, sizeof(*ping));
+    int rc;
+
+    if (!ping)
+        return kofn_error(NULL, KOFN_NO_MEMORY, "ping: out of memory");
+    ping->bytes = bytes;
+    ping->here = here;
+    ping->there = there;
+    ping->orders[0] = ping->orders[1] = ping->answers[0] = ping->answers[1] = -1;
+    rc = open_hub(ping);
+    if (!rc && (pipe(ping->orders) || pipe(ping->answers)))
+        rc = kofn_error_errno(NULL, "ping: pipe");
+    rc = rc ? rc : start_worker(ping);
+    if (rc) {
+        shm_ping_close(ping);
+        return rc;
+    }
+    *ping_p = ping;
+    return 0;
+}
+
+static void close_pipe(const int ends[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (ends[i] >= 0)
+            close(ends[i]);
+}
+
+void shm_ping_close(struct shm_ping *ping)
+{
+    if (!ping)
+        return;
+    if (ping->child > 0) {
+        kill(ping->child, SIGKILL); /* later children hold the pipe open too, so it does not end */
+        waitpid(ping->child, NULL, 0);
+    }
+    close_pipe(ping->orders);
+    close_pipe(ping->answers);
+    if (ping->hub)
+        kofn_shm.hub_close(ping->hub);
+    free(ping);
+}

@@ -1,0 +1,36 @@
+/* shm_ping.h: kofn over shared memory, as a ping: a worker's process tells the server's something,
+ * the server's answers with a gate. Both do what a server and a worker do anyway: they look, and
+ * sleep, if they have to, in the transport's waits, which spin here.
+ *
+ *   beat         one line: a beat goes there, a gate comes back
+ *   publication  two lines, payload and stamp: filled, sent, found; a gate comes back
+ */
+#ifndef KOFN_BENCHMARKS_SHM_PING_H
+#define KOFN_BENCHMARKS_SHM_PING_H
+
+#include <stdbool.h>
+
+struct shm_ping;
+
+/* Starts the worker's process. @bytes of payload; @here and @there: CPUs of server and worker,
+ * negative = any. Returns KOFN_NO_MEMORY or KOFN_SYSTEM (logged).
+ */
+int shm_ping_open(unsigned bytes, int here, int there, struct shm_ping **ping_p);
+
+/* One sample, in ns one way, the median over @blocks blocks of 100 round trips each. Returns
+ * KOFN_GONE if the worker does not answer within seconds (logged).
+ *
+ * A beat takes half of its round trip. A publication takes its round trip less that of a beat, plus
+ * a beat: the gate's way is the same in both. Between a gate and what follows the worker computes
+ * for a moment, also in that beat's; it has taken its buffer before that, as a worker does.
+ *
+ * @read  also time how it is judged and read; else the gate goes out as soon as it is found, and
+ * that is done afterwards
+ */
+int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns);
+int shm_ping_publication(struct shm_ping *ping, bool read, unsigned blocks, double *ns);
+
+/* Ends the worker's process. NULL is allowed. */
+void shm_ping_close(struct shm_ping *ping);
+
+#endif
