@@ -4,6 +4,7 @@
 #ifndef KOFN_BENCHMARKS_ROUND_CONTENDERS_H
 #define KOFN_BENCHMARKS_ROUND_CONTENDERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ struct round_kofn {
     const struct round_shape *shape;
     uint64_t spin; /* ns; 0 = who waits sleeps */
     uint32_t merge_threads;
+    bool copy; /* workers take copies of the model; else they look at it where it is published */
 };
 
 /* Open MPI. "allreduce": all ranks are workers; "star": one more is their server. */

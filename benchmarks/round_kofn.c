@@ -36,15 +36,23 @@ static bool right(const float *model, size_t count, uint32_t round)
     return round_read(model, count) == wanted;
 }
 
+/* The next model: a copy at @copy or, without one, where the server has published it. */
+static int next_model(struct kofn_worker *worker, float *copy, const float **model, uint32_t *round)
+{
+    *model = copy;
+    return copy ? kofn_worker_take(worker, copy, round) : kofn_worker_view(worker, model, round);
+}
+
 /* Rounds until the server ends the job. */
 static int work(struct kofn_worker *worker, uint32_t rank, const struct round_shape *shape,
-                float *model, double *times, uint32_t *wrong)
+                float *copy, double *times, uint32_t *wrong)
 {
     size_t count = shape->bytes / sizeof(float);
     double before = 0, now;
+    const float *model;
     uint32_t round;
     bool good;
-    int rc = kofn_worker_take(worker, model, &round);
+    int rc = next_model(worker, copy, &model, &round);
 
     for (uint32_t i = 0; !rc; i++) {
         float *update = kofn_worker_gradient(worker);
@@ -54,7 +62,7 @@ static int work(struct kofn_worker *worker, uint32_t rank, const struct round_sh
         round_fill(update, count, rank, round);
         rc = kofn_worker_report(worker, NULL, NULL);
         if (rc == KOFN_ROUND_OVER)
-            rc = kofn_worker_take(worker, model, &round);
+            rc = next_model(worker, copy, &model, &round);
         if (rc)
             break;
         good = right(model, count, round);
@@ -79,18 +87,23 @@ static int be_worker(const struct round_kofn *job, const char *address, uint32_t
                                     .spin = job->spin,
                                     .log = &quiet};
     double *times = calloc(shape->rounds, sizeof(*times));
-    float *model = aligned_alloc(KOFN_PAGE, kofn_round_up(shape->bytes, KOFN_PAGE));
+    float *copy = NULL;
     struct kofn_worker *worker;
-    int rc = times && model ? kofn_worker_open(&attr, &worker) : KOFN_NO_MEMORY;
+    int rc;
 
+    if (job->copy)
+        copy = aligned_alloc(KOFN_PAGE, kofn_round_up(shape->bytes, KOFN_PAGE));
+    if (!times || (job->copy && !copy))
+        return KOFN_NO_MEMORY;
+    rc = kofn_worker_open(&attr, &worker);
     if (rc)
         return rc;
-    rc = work(worker, rank, shape, model, times, &outcome->wrong[rank]);
+    rc = work(worker, rank, shape, copy, times, &outcome->wrong[rank]);
     kofn_worker_close(worker);
     if (!rc && rank == 0)
         outcome->median = round_median(times, shape->rounds);
     free(times);
-    free(model);
+    free(copy);
     return rc;
 }
 

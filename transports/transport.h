@@ -22,6 +22,7 @@
 #ifndef KOFN_TRANSPORT_H
 #define KOFN_TRANSPORT_H
 
+#include "base/barrier.h"
 #include "base/base.h"
 #include "proto/slot.h"
 #include "proto/word.h"
@@ -195,6 +196,12 @@ struct kofn_transport_ops {
     int (*endpoint_fetch)(struct kofn_endpoint *endpoint, float *model, float *base,
                           struct kofn_stamp *stamp);
 
+    /* The newest complete model where it lies, without a copy, and its stamp. It is whole as long
+     * as kofn_model_whole() says so. NULL if this transport cannot show models; errors as above.
+     */
+    int (*endpoint_view)(struct kofn_endpoint *endpoint, const void **model,
+                         struct kofn_stamp *stamp);
+
     /* Registers memory of the caller's own to publish from; type host now, others later. */
     int (*endpoint_register)(struct kofn_endpoint *endpoint, void *address, size_t bytes,
                              enum kofn_memory_type type);
@@ -224,6 +231,16 @@ static inline uint64_t kofn_hub_beat_word(const struct kofn_hub *hub, uint32_t r
     return __atomic_load_n(
         (const uint64_t *)(const void *)(hub->beats + (size_t)rank * hub->beat_stride),
         __ATOMIC_ACQUIRE);
+}
+
+/* True if @model, shown by endpoint_view() as model @sequence, has been that until now. */
+static inline bool kofn_model_whole(const struct kofn_endpoint *endpoint, const void *model,
+                                    uint64_t sequence)
+{
+    const char *stamp = (const char *)model + endpoint->model.stamp_offset;
+
+    kofn_payload_read_barrier();
+    return kofn_peer_load64(stamp + offsetof(struct kofn_stamp, sequence)) == sequence;
 }
 
 static inline void *kofn_hub_slot(const struct kofn_hub *hub, uint32_t rank)

@@ -72,6 +72,20 @@ const struct kofn_job *kofn_worker_job(const struct kofn_worker *worker);
  */
 int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round);
 
+/* Takes the next model as kofn_worker_take() does, but copies nothing: @model is where the server
+ * has published it, to be read only, kofn_job.parameters f32, until the next take or view. For jobs
+ * whose payload is GRADIENT.
+ *
+ * The server does not wait for who looks: it writes the second model after this one to the same
+ * place. An update that is reported later than that is dropped and not counted, because nobody
+ * knows what it was computed on; so a worker that may be more than a round late is better off with
+ * a copy.
+ *
+ * Returns what kofn_worker_take() does; KOFN_UNSUPPORTED if the payload is DELTA or the transport
+ * cannot show models.
+ */
+int kofn_worker_view(struct kofn_worker *worker, const float **model, uint32_t *round);
+
 /* Registered memory in which the next update is to be filled, kofn_job.parameters f32, for jobs
  * whose payload is GRADIENT; NULL for jobs of DELTA payload, whose updates kofn computes from the
  * model passed to kofn_worker_report(), and when the job is over or the server gone: the next

@@ -125,14 +125,19 @@ static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *r
     }
 }
 
-/* Copies the newest model; one of before @round, which the gate has opened, is not the newest. */
-static int fetch(struct kofn_worker *worker, uint32_t round, float *model, struct kofn_stamp *stamp)
+/* Gets the newest model, copied to @model or, if @view is not NULL, where it lies; one of before
+ * @round, which the gate has opened, is not the newest.
+ */
+static int fetch(struct kofn_worker *worker, uint32_t round, float *model, const void **view,
+                 struct kofn_stamp *stamp)
 {
+    struct kofn_endpoint *endpoint = worker->endpoint;
     uint64_t deadline = kofn_deadline(kofn_now_ns(), worker->timeout);
     int rc;
 
     do {
-        rc = worker->endpoint->ops->endpoint_fetch(worker->endpoint, model, worker->base, stamp);
+        rc = view ? endpoint->ops->endpoint_view(endpoint, view, stamp)
+                  : endpoint->ops->endpoint_fetch(endpoint, model, worker->base, stamp);
         if (rc != KOFN_AGAIN && (rc || stamp->round >= round))
             return rc;
         rc = kofn__worker_listen(worker, kofn_now_ns());
@@ -140,10 +145,11 @@ static int fetch(struct kofn_worker *worker, uint32_t round, float *model, struc
     if (rc)
         return rc;
     return kofn_error(worker->log, KOFN_TIMEOUT, "rank %u: no whole model for %.1f s",
-                      worker->endpoint->rank, (double)worker->timeout / 1e9);
+                      endpoint->rank, (double)worker->timeout / 1e9);
 }
 
-int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
+/* Waits for the next model and begins the round with it. */
+static int take(struct kofn_worker *worker, float *model, const void **view, uint32_t *round)
 {
     struct kofn_stamp stamp;
     uint32_t opened = 0;
@@ -155,11 +161,12 @@ int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
     rc = kofn__publish_late(worker, model);
     if (rc)
         return rc;
-    rc = fetch(worker, opened, model, &stamp);
+    rc = fetch(worker, opened, model, view, &stamp);
     if (rc)
         return rc;
     worker->round = stamp.round;
     worker->version = (uint32_t)stamp.sequence;
+    worker->view = view ? *view : NULL;
     worker->updates = worker->published = 0;
     worker->reporting = false;
     worker->first = 0;
@@ -171,6 +178,33 @@ int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
     if (round)
         *round = worker->round;
     return beat(worker);
+}
+
+int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
+{
+    return take(worker, model, NULL, round);
+}
+
+int kofn_worker_view(struct kofn_worker *worker, const float **model, uint32_t *round)
+{
+    const void *view;
+    int rc;
+
+    if (!worker->gradient || !worker->endpoint->ops->endpoint_view)
+        return kofn_error(worker->log, KOFN_UNSUPPORTED,
+                          "rank %u: a model of this job can only be copied, not looked at",
+                          worker->endpoint->rank);
+    rc = take(worker, NULL, &view, round);
+    if (!rc)
+        *model = view;
+    return rc;
+}
+
+/* Has the model that this worker looks at been overwritten before it was done? */
+static bool overtaken(const struct kofn_worker *worker)
+{
+    return worker->view && !worker->reporting &&
+           !kofn_model_whole(worker->endpoint, worker->view, worker->version);
 }
 
 float *kofn_worker_gradient(struct kofn_worker *worker)
@@ -251,6 +285,13 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
     if (!worker->round || (!worker->gradient && !model))
         return kofn_error(worker->log, KOFN_INVALID, "rank %u: a report without a model",
                           worker->endpoint->rank);
+    if (overtaken(worker)) {
+        kofn_log(worker->log, KOFN_LOG_INFO,
+                 "rank %u: its update of round %u is dropped: the model was replaced meanwhile",
+                 worker->endpoint->rank, worker->round);
+        worker->mark_ns = now;
+        return KOFN_ROUND_OVER;
+    }
     count(worker, update, now);
     last = worker->waits && worker->updates >= worker->job.local_steps;
     over = kofn__worker_over(worker, gate);

@@ -21,6 +21,7 @@ struct kofn_worker {
     uint64_t mark_ns;        /* when the local update in progress began */
     uint64_t compute_ns;     /* of this round's finished updates */
     double loss_sum;         /* of the same */
+    const void *view;        /* the model where it was published, if it was not copied */
     bool reporting;          /* a report was interrupted when the update had been counted */
 
     /* Publications. */

@@ -111,9 +111,10 @@ int contract_fds(void);
 #define CONTRACT_TEST(suite, function) CU_add_test(suite, &#function[sizeof("test_") - 1], function)
 
 /* Each adds its tests. */
-void contract_flow(CU_pSuite suite);   /* test_flow.c: publications, beats, gates, models */
-void contract_wait(CU_pSuite suite);   /* test_wait.c: sleeping and waking */
+void contract_flow(CU_pSuite suite);     /* test_flow.c: publications, beats, gates, models */
+void contract_wait(CU_pSuite suite);     /* test_wait.c: sleeping and waking */
 void contract_patience(CU_pSuite suite); /* test_patience.c: what is worth waking for */
+void contract_view(CU_pSuite suite);     /* test_view.c: models where they lie */
 void contract_evict(CU_pSuite suite);  /* test_evict.c: leaving, late writes, rejoining, closing */
 void contract_offers(CU_pSuite suite); /* test_offers.c: what comes from the other side */
 void contract_kill(CU_pSuite suite);   /* test_kill.c: processes that die */

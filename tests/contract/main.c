@@ -27,6 +27,7 @@ static void add(const struct contract_fixture *fixture)
     contract_flow(suite);
     contract_wait(suite);
     contract_patience(suite);
+    contract_view(suite);
     contract_evict(suite);
     contract_offers(suite);
     contract_kill(suite);

@@ -199,15 +199,25 @@ static void *newest_slot(const struct self_endpoint *endpoint)
     return endpoint->models;
 }
 
+int kofn__self_endpoint_view(struct kofn_endpoint *base, const void **model,
+                             struct kofn_stamp *stamp)
+{
+    void *slot = newest_slot(self_endpoint(base));
+    uint64_t sequence = newest(&base->model, slot);
+
+    if (!sequence || kofn_slot_begin(&base->model, slot, sequence, model, stamp))
+        return KOFN_AGAIN;
+    return 0;
+}
+
 int kofn__self_endpoint_fetch(struct kofn_endpoint *base, float *model, float *copy,
                               struct kofn_stamp *stamp)
 {
-    void *slot = newest_slot(self_endpoint(base));
     const void *payload;
-    uint64_t sequence = newest(&base->model, slot);
+    int rc = kofn__self_endpoint_view(base, &payload, stamp);
 
-    if (!sequence || kofn_slot_begin(&base->model, slot, sequence, &payload, stamp))
-        return KOFN_AGAIN;
+    if (rc)
+        return rc;
     memcpy(model, payload, base->model.payload_bytes);
     if (copy)
         memcpy(copy, payload, base->model.payload_bytes);

@@ -275,6 +275,7 @@ const struct kofn_transport_ops kofn_self = {
     .endpoint_left = kofn__self_endpoint_left,
     .endpoint_beat = kofn__self_endpoint_beat,
     .endpoint_fetch = kofn__self_endpoint_fetch,
+    .endpoint_view = kofn__self_endpoint_view,
     .endpoint_register = kofn_nosys_endpoint_register,
     .endpoint_wait = kofn__self_endpoint_wait,
 };

@@ -204,15 +204,26 @@ static uint64_t newest(const struct shm_endpoint *endpoint)
     return best;
 }
 
+int kofn__shm_endpoint_view(struct kofn_endpoint *base, const void **model,
+                            struct kofn_stamp *stamp)
+{
+    struct shm_endpoint *endpoint = shm_endpoint(base);
+    uint64_t sequence = newest(endpoint);
+
+    if (!sequence || kofn_slot_begin(&base->model, endpoint->models, sequence, model, stamp))
+        return KOFN_AGAIN;
+    return kofn_slot_end(&base->model, endpoint->models, sequence) ? KOFN_AGAIN : 0;
+}
+
 int kofn__shm_endpoint_fetch(struct kofn_endpoint *base, float *model, float *copy,
                              struct kofn_stamp *stamp)
 {
-    struct shm_endpoint *endpoint = shm_endpoint(base);
-    uint64_t sequence = newest(endpoint), bytes = base->model.payload_bytes;
+    uint64_t bytes = base->model.payload_bytes;
     const void *payload;
+    int rc = kofn__shm_endpoint_view(base, &payload, stamp);
 
-    if (!sequence || kofn_slot_begin(&base->model, endpoint->models, sequence, &payload, stamp))
-        return KOFN_AGAIN;
+    if (rc)
+        return rc;
     for (uint64_t at = 0; at < bytes; at += COPY_BYTES) {
         uint64_t part = KOFN_MIN(bytes - at, COPY_BYTES);
 
@@ -220,7 +231,7 @@ int kofn__shm_endpoint_fetch(struct kofn_endpoint *base, float *model, float *co
         if (copy)
             memcpy((char *)copy + at, (char *)model + at, part);
     }
-    return kofn_slot_end(&base->model, endpoint->models, sequence) ? KOFN_AGAIN : 0;
+    return kofn_model_whole(base, payload, stamp->sequence) ? 0 : KOFN_AGAIN;
 }
 
 /* Has the gate changed, or anything been written since the last wait? */

@@ -260,6 +260,7 @@ const struct kofn_transport_ops kofn_shm = {
     .endpoint_left = kofn__shm_endpoint_left,
     .endpoint_beat = kofn__shm_endpoint_beat,
     .endpoint_fetch = kofn__shm_endpoint_fetch,
+    .endpoint_view = kofn__shm_endpoint_view,
     .endpoint_register = kofn_nosys_endpoint_register,
     .endpoint_wait = kofn__shm_endpoint_wait,
 };
