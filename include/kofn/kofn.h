@@ -23,6 +23,9 @@
 extern "C" {
 #endif
 
+/* the library is built with hidden visibility: these are what it exports */
+#pragma GCC visibility push(default)
+
 /* ---- status and names ---- */
 
 /* The text, the name ("KOFN_TIMEOUT") and the scope of a status; never NULL. Thread-safe. */
@@ -173,6 +176,8 @@ int kofn_server_stop(struct kofn_server *server, uint64_t timeout);
  * The one function that may be called from another thread or a signal handler.
  */
 void kofn_server_interrupt(struct kofn_server *server);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }
