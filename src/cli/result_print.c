@@ -1,11 +1,15 @@
 /* result_print.c: a result for people. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/result.h"
 #include "cli/table.h"
+#include "round/deadline.h"
 
 #define NAMED 6 /* slow workers that get a sentence each */
+#define WAIT_SHARE                                                                                 \
+    0.5 /* of an update's time: from here on the wait for the server is worth a line */
 
 static const char *const columns[] = {"rank",     "pid",        "<state", "updates", "merged",
                                       "late",     "refused",    "lost",   "first K", "late p50",
@@ -58,31 +62,30 @@ static bool is_slow(const struct kofn_member_report *member)
            member->state == KOFN_MEMBER_SUSPECT;
 }
 
-/* The middle of what the workers without a cause need for a local update; NaN if there is none.
- * Looks for the value that as many are above as below, which needs no memory.
- */
-static double usual_compute(const struct kofn_result *result)
+static double wait_of(const struct kofn_member_report *member)
 {
-    double best = NAN;
-    int64_t best_gap = INT64_MAX;
+    return member->wait_mean;
+}
 
-    for (uint32_t i = 0; i < result->workers; i++) {
-        const struct kofn_member_report *member = &result->members[i];
-        int64_t gap = 0;
+/* The median of @value over the workers that have finished something, those that are slow left out
+ * unless @all; NaN if there is none (or no memory: it is a help for the reader, no result).
+ */
+static double median_of(const struct kofn_result *result,
+                        double (*value)(const struct kofn_member_report *member), bool all)
+{
+    double *values = calloc(result->workers, sizeof(*values)), median = NAN;
+    size_t count = 0;
 
-        if (!member->finished || is_slow(member))
-            continue;
-        for (uint32_t j = 0; j < result->workers; j++)
-            if (result->members[j].finished && !is_slow(&result->members[j]))
-                gap += (pace_of(&result->members[j]) > pace_of(member)) -
-                       (pace_of(&result->members[j]) < pace_of(member));
-        gap = gap < 0 ? -gap : gap;
-        if (gap < best_gap) {
-            best_gap = gap;
-            best = pace_of(member);
-        }
-    }
-    return best;
+    if (!values)
+        return NAN;
+    for (uint32_t i = 0; i < result->workers; i++)
+        if (result->members[i].finished && (all || !is_slow(&result->members[i])) &&
+            isfinite(value(&result->members[i])))
+            values[count++] = value(&result->members[i]);
+    if (count)
+        median = kofn_median(values, count);
+    free(values);
+    return median;
 }
 
 static void name_worker(const struct kofn_member_report *member, double usual, FILE *stream)
@@ -116,7 +119,7 @@ static void name_worker(const struct kofn_member_report *member, double usual, F
 
 static void name_slow_workers(const struct kofn_result *result, FILE *stream)
 {
-    double usual = usual_compute(result);
+    double usual = median_of(result, pace_of, false);
     uint32_t slow = 0;
 
     for (uint32_t i = 0; i < result->workers; i++)
@@ -124,6 +127,18 @@ static void name_slow_workers(const struct kofn_result *result, FILE *stream)
             name_worker(&result->members[i], usual, stream);
     if (slow > NAMED)
         fprintf(stream, "and %u more; see the table\n", slow - NAMED);
+}
+
+/* What holds up everybody alike makes nobody late, and is no worker's fault. */
+static void name_server(const struct kofn_result *result, FILE *stream)
+{
+    double wait = median_of(result, wait_of, true), pace = median_of(result, pace_of, true);
+    char text[2][KOFN_CELL_BYTES];
+
+    if (wait > WAIT_SHARE * pace)
+        fprintf(stream,
+                "the server is the bottleneck: updates wait %s for it, and take %s to compute\n",
+                kofn_show_seconds(wait, text[0]), kofn_show_seconds(pace, text[1]));
 }
 
 static void print_traffic(const struct kofn_result *result, FILE *stream)
@@ -160,6 +175,8 @@ void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
                 result->loss);
     else if (isfinite(result->loss))
         fprintf(stream, "loss %.5g\n", result->loss);
-    if (result->members)
-        name_slow_workers(result, stream);
+    if (!result->members)
+        return;
+    name_slow_workers(result, stream);
+    name_server(result, stream);
 }
