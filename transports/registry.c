@@ -22,3 +22,21 @@ const struct kofn_transport_ops *kofn_transport_find(const char *name)
             return transports[i];
     return NULL;
 }
+
+bool kofn_transport_option(const char *options, const char **rest, struct kofn_text *key,
+                           struct kofn_text *value)
+{
+    const char *at = *rest ? *rest : options;
+    struct kofn_text part;
+
+    if (!at)
+        return false;
+    at += strspn(at, " ");
+    part = (struct kofn_text){at, strcspn(at, " ")};
+    *rest = at + part.length;
+    if (!part.length)
+        return false;
+    *key = kofn_text_cut(&part, '=');
+    *value = part.start ? part : (struct kofn_text){"", 0};
+    return true;
+}

@@ -24,6 +24,7 @@
 
 #include "base/barrier.h"
 #include "base/base.h"
+#include "base/parse.h"
 #include "proto/slot.h"
 #include "proto/word.h"
 
@@ -36,6 +37,8 @@ enum kofn_capability {
     KOFN_CAP_READ = 1 << 3, /* hub_read(): the server can read endpoint buffers (--publish pull) */
     KOFN_CAP_REGISTER =
         1 << 4, /* endpoint_register(): memory of the user's own can be published from */
+    KOFN_CAP_ONE_HOST = 1 << 5, /* offers hold descriptors: the control channel is "shm:NAME", for
+                                   all others it is "tcp:HOST:PORT" */
 };
 
 enum kofn_memory_type { KOFN_MEMORY_HOST };
@@ -52,13 +55,25 @@ struct kofn_offer {
     unsigned char bytes[KOFN_OFFER_BYTES];
 };
 
+/* Where a control connection over a network runs: hosts as numbers, as getnameinfo() writes them
+ * ("10.0.0.7", "fe80::1%eth0"), of this side and of the other. "" = not known, or no network.
+ */
+#define KOFN_HOST_BYTES 64
+struct kofn_path {
+    char local[KOFN_HOST_BYTES], peer[KOFN_HOST_BYTES];
+};
+
 struct kofn_hub_attr {
     uint32_t workers;
     struct kofn_geometry slot;  /* of every worker */
     struct kofn_geometry model; /* of the published model; same payload */
     int numa_node;              /* where slots and models are to be; -1 = anywhere */
     uint64_t spin;              /* ns a wait polls before it sleeps */
-    const char *options;        /* the transport's own, may be NULL */
+    const char *bind;           /* the number of the host the control channel listens on; a
+                                   wildcard ("0.0.0.0", "::") or NULL = all addresses of this one */
+    uint64_t peer_timeout;      /* ns without a sign of a worker's host after which its connection
+                                   has failed; 0 = the transport's own choice */
+    const char *options;        /* the transport's own: see kofn_transport_option() */
     void *context;              /* self: the fabric; NULL for the others */
     const struct kofn_log *log;
 };
@@ -67,7 +82,10 @@ struct kofn_endpoint_attr {
     uint32_t rank, epoch;
     struct kofn_geometry slot, model;
     uint64_t spin;
-    void *context; /* as in kofn_hub_attr */
+    struct kofn_path path; /* of the control connection: path.peer is where the server is */
+    uint64_t peer_timeout; /* as in kofn_hub_attr */
+    const char *options;   /* as in kofn_hub_attr; each side has its own */
+    void *context;         /* as in kofn_hub_attr */
     const struct kofn_log *log;
 };
 
@@ -89,6 +107,8 @@ struct kofn_hub {
     /* What is worth waking somebody for: hints, set by the hub's user at any time. */
     uint32_t patience; /* of hub_wait(): so many publications, and no beats; 0 = all that comes */
     bool gates_follow; /* a gate follows every receipt, which need not wake its worker */
+
+    struct kofn_path path; /* control connection of the worker that is admitted next */
 };
 
 /* The part of an endpoint that every transport has. */
@@ -129,7 +149,8 @@ struct kofn_transport_ops {
      */
     void (*hub_evict)(struct kofn_hub *hub, uint32_t rank);
 
-    /* Frees what @rank had. @gone: its process is known to have ended.
+    /* Frees what @rank had. @gone: its process is known to have ended; always false where the
+     * control channel is a network, which cannot know.
      * Returns KOFN_AGAIN while a late write of it could still land; hub_close() then keeps that
      * memory until it ends.
      */
@@ -217,6 +238,15 @@ const struct kofn_transport_ops *kofn_transport_find(const char *name);
 
 /* The index-th of them, for lists; NULL behind the last. */
 const struct kofn_transport_ops *kofn_transport_at(size_t index);
+
+/* The next of @options, KEY=VALUE with spaces between them (no "=VALUE" = an empty value); they are
+ * what was given to --transport-option. Returns false behind the last; NULL has none. A transport
+ * refuses a key it does not know (KOFN_INVALID).
+ *
+ * @rest  in and out: NULL before the first call, then the call's own
+ */
+bool kofn_transport_option(const char *options, const char **rest, struct kofn_text *key,
+                           struct kofn_text *value);
 
 /* Closes the descriptors of an offer; whoever owns it and is done with it calls this. */
 void kofn_offer_close(const struct kofn_offer *offer);

@@ -199,20 +199,24 @@ struct kofn_server; /* the server's end of all its workers; used by one thread a
 
 struct kofn_worker_attr {
     size_t size;
-    const char *address;        /* as kofn_server_address() gives it */
-    uint32_t rank;              /* 0 .. N-1 */
-    uint64_t parameters;        /* f32 elements of the model; must be the server's */
-    uint64_t timeout;           /* longest silence of the server before a call gives up; 30 s */
-    uint64_t spin;              /* how long a wait polls before it sleeps; 0 = sleep at once (see
-                                   kofn_spin_budget()) */
-    const struct kofn_log *log; /* must outlive the worker */
+    const char *address;           /* as kofn_server_address() gives it */
+    uint32_t rank;                 /* 0 .. N-1 */
+    uint64_t parameters;           /* f32 elements of the model; must be the server's */
+    uint64_t timeout;              /* longest silence of the server before a call gives up; 30 s */
+    uint64_t spin;                 /* how long a wait polls before it sleeps; 0 = sleep at once (see
+                                      kofn_spin_budget()) */
+    const struct kofn_log *log;    /* must outlive the worker */
+    const char *transport;         /* NULL = the server's, whichever that is */
+    const char *transport_options; /* KEY=VALUE with spaces between them; NULL = none */
+    const char *workload;          /* must be the server's, if both say it: see kofn_server_attr */
 };
 
 struct kofn_server_attr {
     size_t size;
-    const char *address;   /* shm:NAME, or NULL for a fresh one of this process */
-    uint32_t workers;      /* N */
-    uint64_t parameters;   /* f32 elements of the model */
+    const char *address; /* shm:NAME or tcp:HOST:PORT (a name, a number or [::1]; port 0 = any that
+                            is free); NULL for a fresh one for workers of this host */
+    uint32_t workers;    /* N */
+    uint64_t parameters; /* f32 elements of the model */
     const char *algorithm; /* "stsyn" */
     uint32_t wait_for;     /* K; N */
     uint32_t local_steps;  /* U; 1 */
@@ -233,6 +237,14 @@ struct kofn_server_attr {
     uint32_t merge_threads; /* 1 */
     uint64_t spin;          /* how long the server polls before it sleeps; 0 = sleep at once */
     const struct kofn_log *log; /* must outlive the server */
+    const char *transport; /* "shm"; the name of one that is built in (`kofn info`); NULL = what
+                              goes with the address */
+    const char *transport_options; /* KEY=VALUE with spaces between them; NULL = none */
+    const char *workload;  /* what is trained, in words, at most 255 bytes: a worker that says other
+                              words is refused; NULL = not compared */
+    uint64_t peer_timeout; /* no sign of a worker's host for this long, over a network: it is gone;
+                              10 s */
+    int insecure;          /* listen beyond this host although who connects is not authenticated */
 };
 
 #ifdef __cplusplus

@@ -80,8 +80,12 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
                          const struct kofn_wire *welcome, const struct kofn_fds *fds)
 {
     const struct kofn_transport_ops *ops = kofn_transport_find("shm");
-    struct kofn_endpoint_attr endpoint = {
-        .rank = attr->rank, .epoch = worker->job.epoch, .spin = attr->spin, .log = worker->log};
+    struct kofn_endpoint_attr endpoint = {.rank = attr->rank,
+                                          .epoch = worker->job.epoch,
+                                          .spin = attr->spin,
+                                          .peer_timeout = worker->timeout,
+                                          .options = attr->transport_options,
+                                          .log = worker->log};
     struct kofn_offer in = {.length = welcome->offer.length, .fd_count = fds->count}, out = {0};
     struct kofn_wire ready = {.type = KOFN_WIRE_READY};
     struct kofn_fds answer = {0};

@@ -88,6 +88,8 @@ static int open_hub(struct kofn_server *server, const struct kofn_transport_ops 
     struct kofn_hub_attr hub = {.workers = server->attr.workers,
                                 .numa_node = -1,
                                 .spin = server->attr.spin,
+                                .peer_timeout = server->attr.peer_timeout,
+                                .options = server->attr.transport_options,
                                 .context = context,
                                 .log = server->log};
     uint64_t bytes = server->attr.parameters * sizeof(float);

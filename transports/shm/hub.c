@@ -240,7 +240,8 @@ const struct kofn_transport_ops kofn_shm = {
     .size = sizeof(kofn_shm),
     .name = "shm",
     .summary = "shared memory between processes of one host",
-    .capabilities = KOFN_CAP_IN_PLACE | KOFN_CAP_SHARED_MODEL | KOFN_CAP_SAME_CLOCK,
+    .capabilities =
+        KOFN_CAP_IN_PLACE | KOFN_CAP_SHARED_MODEL | KOFN_CAP_SAME_CLOCK | KOFN_CAP_ONE_HOST,
     .hub_open = hub_open,
     .hub_close = hub_close,
     .hub_admit = kofn__shm_hub_admit,
