@@ -1,0 +1,51 @@
+"""The harness itself: that guests do what they are told, and say so."""
+
+import guest
+from lab import expect
+
+
+def commands(lab, _):
+    """Statuses and lines come back; a deadline is kept; a signal reaches what it is meant for."""
+    one = lab.guest()
+    good = one.start("good", "echo a; echo b >&2; exit 0")
+    bad = one.start("bad", "exit 7")
+    slow = one.start("slow", "sleep 1000 & wait")
+    expect(good.wait(20) == 0 and sorted(good.lines) == ["a", "b"], "lines of a command are lost")
+    expect(bad.wait(20) == 7, "the status of a command is lost")
+    try:
+        slow.wait(0.5)
+        raise AssertionError("a deadline was not kept")
+    except guest.Failure:
+        pass
+    one.signal("slow", "TERM")
+    expect(slow.wait(20) != 0, "a signal was not delivered")
+
+
+def device(lab, _):
+    """The device is active, with GIDs of its address, and carries data from and to itself."""
+    one = lab.guest()
+    info = one.run("devinfo", "ibv_devinfo -d rxe0", 20).text()
+    expect("PORT_ACTIVE" in info, "rxe0 is not active: " + info)
+    one.start("pong", "ibv_rc_pingpong -d rxe0 -g 1 -n 100")
+    one.run("ping", "until ibv_rc_pingpong -d rxe0 -g 1 -n 100 127.0.0.1; do :; done", 60)
+
+
+def network(lab, counts):
+    """Guests reach each other over verbs; a cut link stops that, and it goes on when the link is back."""
+    first, second = lab.network(["first", "second"])
+    server = first.start("server", "stdbuf -oL ib_write_bw -d rxe0 -x 1 -s 65536 -n 500 -F")
+    server.wait_for("Waiting for client", 30)
+    client = second.start("client", f"stdbuf -oL ib_write_bw -d rxe0 -x 1 -s 65536 -n 500 -F {first.address}")
+    client.wait_for("remote address|BW average", 60)
+    lab.switch.cut[1] = True
+    try:
+        client.wait(0.3)
+        cut = False
+    except guest.Failure:
+        cut = True
+    lab.switch.cut[1] = False
+    expect(client.wait(60) == 0 and server.wait(60) == 0, "no transfer between guests: " + client.text())
+    counts.note("between guests: " + " ".join(client.lines[-2].split()) + (" (with a cut)" if cut else ""))
+
+
+TESTS = [commands, device, network]
