@@ -1,0 +1,21 @@
+/* account.h: what a round machine knows, in the words of <kofn/types.h>: the same report of a
+ * member or a closed round, whether its events were real or simulated.
+ */
+#ifndef KOFN_ROUND_ACCOUNT_H
+#define KOFN_ROUND_ACCOUNT_H
+
+#include "round/round.h"
+
+/* What is known of member @rank at @now. Who drives the machine adds pid and host, which it does
+ * not know. Costs O(N): it looks for the cause of lateness.
+ */
+void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t now,
+                       struct kofn_member_report *report);
+
+/* What is known of the round that has just been settled, but for what was merged in it: @report's
+ * merged, bytes, updates, loss and published_ns are left 0. @merged: members merged on time.
+ */
+void kofn_round_describe(const struct kofn_round *round, uint32_t merged,
+                         struct kofn_round_report *report);
+
+#endif

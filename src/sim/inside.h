@@ -1,0 +1,152 @@
+/* inside.h: the inside of a simulation. sim.c has the loop, sim_server.c what the server does,
+ * sim_worker.c what workers do, sim_bytes.c their arithmetic.
+ *
+ * They mirror src/core: the same order of checks, the same words to the round machine. What a
+ * message costs is decided where it is sent; one that costs nothing has arrived when the sender
+ * goes on.
+ */
+#ifndef KOFN_SIM_INSIDE_H
+#define KOFN_SIM_INSIDE_H
+
+#include "base/clock.h"
+#include "math/reduce.h"
+#include "sim/post.h"
+#include "sim/sim.h"
+#include "sim/timers.h"
+
+enum kofn_sim_activity {
+    KOFN_SIM_WAITS,    /* for the gate */
+    KOFN_SIM_STARVES,  /* for a credit, with a finished update in hand */
+    KOFN_SIM_HALTS,    /* for a credit, because its gradient is written to where it is sent from */
+    KOFN_SIM_COMPUTES, /* its timer runs */
+};
+
+/* A model that somebody still computes on, or that is published. */
+struct kofn_sim_version {
+    struct kofn_sim_version *next; /* of those that nobody uses */
+    uint32_t references;
+    float data[];
+};
+
+/* What became of a publication, as its worker can know it from `seen_ns` on. */
+struct kofn_sim_receipt {
+    uint64_t sequence, seen_ns;
+    uint32_t made_in, updates;
+};
+
+struct kofn_sim_worker {
+    /* as in core/worker.h */
+    uint32_t round, updates, total, published, first_updates;
+    uint8_t activity, gate_state;
+    bool late_sent;
+    uint32_t gate_round;
+    uint64_t sequence, first, released;
+    uint64_t granted;    /* newest publication that the server has released; it may not know yet */
+    uint64_t begin_ns;   /* of the update in progress */
+    uint64_t compute_ns; /* of this round's finished updates */
+    uint64_t starved_ns; /* 0 = it does not */
+    uint64_t busy_ns;
+    double loss_sum;
+    struct kofn_delay_source delays;
+
+    /* Messages: when its link is free again, and the last of each kind arrives. */
+    uint64_t link_ns, data_ns, beat_ns, down_ns;
+    struct kofn_stamp stamps[KOFN_DEPTH]; /* of publications, by sequence */
+    struct kofn_sim_receipt receipts[KOFN_DEPTH];
+
+    /* Arithmetic; NULL without. */
+    struct kofn_sim_version *version; /* the model taken */
+    float *x;                         /* DELTA: parameters now */
+    float *buffers[KOFN_DEPTH];
+};
+
+struct kofn_sim {
+    struct kofn_sim_attr attr;
+    const struct kofn_log *log;
+    const struct kofn_algorithm *algorithm;
+    struct kofn_round round;
+    struct kofn_timers timers;
+    struct kofn_post post;
+    struct kofn_sim_worker *workers;
+    uint64_t now, events, tick_ns;
+    int status; /* what went wrong where nothing can be returned */
+
+    /* Fixed. */
+    bool eager, waits, partial, gradient, instant; /* instant: no message costs anything */
+    uint32_t least; /* updates that a worker owes of a closed round */
+
+    /* The server. */
+    bool gates_closed;
+    uint64_t ingest_ns;        /* its link is free again */
+    struct kofn_random random; /* loss */
+    uint64_t bytes, merged_updates;
+    uint32_t merged;
+    double loss_sum;
+
+    /* Arithmetic. */
+    size_t parameters; /* 0 = there is none */
+    const struct kofn_reduce_ops *reduce;
+    struct kofn_sim_version *model, *spare; /* of the open round; not in use */
+    float *late_sum, *next;
+    bool late_any;
+    uint32_t *ranks;
+    const void **updates;
+    float *weights;
+};
+
+/* ---- sim_worker.c ---- */
+
+/* Its timer has run out: the update in progress is finished. */
+void kofn_sim_worker_finish(struct kofn_sim *sim, uint32_t rank);
+
+/* Its gate has changed. */
+void kofn_sim_worker_gate(struct kofn_sim *sim, uint32_t rank, uint32_t round, uint8_t state,
+                          uint64_t released);
+
+/* ---- sim_server.c ---- */
+
+void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+void kofn_sim_server_beat(struct kofn_sim *sim, uint32_t rank, struct kofn_beat beat);
+
+/* Opens the next round for everybody. */
+void kofn_sim_server_open(struct kofn_sim *sim);
+
+/* Closes the gates, if the round has closed and that is to be known before the next one opens. */
+void kofn_sim_server_close_gates(struct kofn_sim *sim);
+
+/* The round is READY: merges it. */
+void kofn_sim_server_merge(struct kofn_sim *sim);
+
+/* ---- sim.c: messages ---- */
+
+/* A publication, a beat; each arrives at the server in its time. */
+void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+void kofn_sim_send_beat(struct kofn_sim *sim, uint32_t rank);
+
+/* The gate of @rank as the round stands; one that opens a round comes behind the model. */
+void kofn_sim_send_gate(struct kofn_sim *sim, uint32_t rank, bool opens);
+
+/* ---- sim_bytes.c; each does nothing where there is no arithmetic ---- */
+
+int kofn_sim_bytes_open(struct kofn_sim *sim);
+void kofn_sim_bytes_close(struct kofn_sim *sim);
+
+void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank);
+void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank);
+void kofn_sim_bytes_drop(struct kofn_sim *sim, uint32_t rank);
+
+/* A finished update: its loss. A gradient is written to the buffer of the next publication. */
+float kofn_sim_bytes_finish(struct kofn_sim *sim, uint32_t rank);
+
+/* Fills the buffer of publication @sequence with all of the round's work; with what publication
+ * @settled did not carry of it (0: with all).
+ */
+void kofn_sim_bytes_fill(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, uint64_t settled);
+
+bool kofn_sim_bytes_finite(const struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+void kofn_sim_bytes_late(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+
+/* Makes the next model of what is held; members whose updates are not finite are refused. */
+void kofn_sim_bytes_merge(struct kofn_sim *sim);
+
+#endif

@@ -1,0 +1,101 @@
+/* sim.h: a job under a virtual clock: the round machine and the algorithms of the real server, fed
+ * with events that take no time to come about.
+ *
+ * Workers do what kofn_worker_take(), _report() and _pause() do; a local update costs what the
+ * delay model says, times the factors of stragglers, and a closing gate cuts it off at once. What
+ * else takes time is in kofn_sim_net. With kofn_sim_work real updates are made and merged, at no
+ * time of their own; without, only times are simulated. Nothing but the seed decides what happens:
+ * events at the same time have an order, and every worker has random numbers of its own.
+ *
+ * Time begins at 1 ns. All events of one moment are taken in before a round that has closed is
+ * merged.
+ *
+ * Threads: one. Nothing is allocated per event, but for the queue of messages, which grows as it
+ * must.
+ */
+#ifndef KOFN_SIM_SIM_H
+#define KOFN_SIM_SIM_H
+
+#include "round/round.h"
+#include "sim/delay.h"
+#include "sim/straggler.h"
+#include "sim/trace.h"
+
+/* What messages cost. All zero: nothing. */
+struct kofn_sim_net {
+    uint64_t latency_ns;   /* of every message, one way */
+    double byte_ns;        /* ns a byte of payload takes on a worker's own link, either way */
+    double ingest_byte_ns; /* on the server's, through which all publications come, one by one */
+    double loss; /* share of messages that are lost and sent again, a round trip later each time */
+};
+
+/* The arithmetic of local updates. @rank is below the number of workers; one call at a time. */
+struct kofn_sim_work {
+    size_t parameters;
+
+    /* A round begins for @rank: forget what is not kept over rounds. */
+    void (*fresh)(void *arg, uint32_t rank);
+
+    /* A local update of @rank at the parameters @x begins; @x stays as it is until the update has
+     * ended, in one of the calls below.
+     */
+    void (*begin)(void *arg, uint32_t rank, const float *x);
+
+    /* It is finished: takes the local step in place, or writes the gradient; returns the loss. */
+    float (*step)(void *arg, uint32_t rank, float *x);
+    float (*gradient)(void *arg, uint32_t rank, float *gradient);
+
+    /* It was cut off. */
+    void (*drop)(void *arg, uint32_t rank);
+
+    void *arg;
+};
+
+struct kofn_sim_attr {
+    struct kofn_round_config round;
+    const struct kofn_delay *delay; /* open; a draw of 0 takes 1 ns */
+    const struct kofn_straggler *stragglers;
+    size_t straggler_count;
+    struct kofn_sim_net net;
+    uint64_t payload_bytes; /* of an update, and of a model */
+    uint64_t seed;
+    double learning_rate;             /* of the server, where the payload is GRADIENT */
+    const struct kofn_sim_work *work; /* NULL: times alone */
+    const float *model;               /* the first; with work */
+
+    /* Called when a round is about to be merged, with its members as they are held; may be NULL. */
+    void (*closed)(void *arg, const struct kofn_round *round);
+
+    /* Called with every local update that has ended; may be NULL. */
+    void (*updated)(void *arg, const struct kofn_trace_record *record);
+    void *arg;
+    const struct kofn_log *log;
+};
+
+struct kofn_sim;
+
+/* Opens a job whose workers have all joined, and its first round. What @attr points to must outlive
+ * it. Returns KOFN_NO_MEMORY; logged.
+ */
+int kofn_sim_open(const struct kofn_sim_attr *attr, struct kofn_sim **sim_p);
+void kofn_sim_close(struct kofn_sim *sim);
+
+/* Goes on until a round has closed and the next one is open, or the clock stands at @until, or
+ * @events more events have happened. Returns 0 with @report filled, KOFN_TIMEOUT, KOFN_AGAIN;
+ * KOFN_GONE if nothing can happen any more, KOFN_NO_MEMORY; logged.
+ */
+int kofn_sim_step(struct kofn_sim *sim, uint64_t until, uint64_t events,
+                  struct kofn_round_report *report);
+
+/* Closes the open round with what is there; it is settled and counted, but not reported. */
+void kofn_sim_stop(struct kofn_sim *sim);
+
+/* The time, ns since the job began; events so far; the model of the open round (with work). */
+uint64_t kofn_sim_now(const struct kofn_sim *sim);
+uint64_t kofn_sim_events(const struct kofn_sim *sim);
+const float *kofn_sim_model(const struct kofn_sim *sim);
+
+/* As kofn_server_member(); idle_fraction is exact. */
+void kofn_sim_member(const struct kofn_sim *sim, uint32_t rank, struct kofn_member_report *report);
+
+#endif

@@ -1,0 +1,272 @@
+/* sim_bytes.c: the arithmetic of a simulation: updates, gradients and models, as src/core has them,
+ * summed in the same order.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/inside.h"
+
+static size_t vector_bytes(const struct kofn_sim *sim)
+{
+    return kofn_round_up(sim->parameters * sizeof(float), KOFN_CACHE_LINE);
+}
+
+static float *new_vector(const struct kofn_sim *sim)
+{
+    float *vector = aligned_alloc(KOFN_CACHE_LINE, vector_bytes(sim));
+
+    if (vector)
+        memset(vector, 0, vector_bytes(sim));
+    return vector;
+}
+
+/* ---- models that somebody computes on ---- */
+
+/* A model to be filled, with one reference; NULL without memory. */
+static struct kofn_sim_version *new_version(struct kofn_sim *sim)
+{
+    struct kofn_sim_version *version = sim->spare;
+
+    if (version)
+        sim->spare = version->next;
+    else
+        version = malloc(sizeof(*version) + sim->parameters * sizeof(float));
+    if (version)
+        version->references = 1;
+    return version;
+}
+
+static void let_go(struct kofn_sim *sim, struct kofn_sim_version *version)
+{
+    if (!version || --version->references)
+        return;
+    version->next = sim->spare;
+    sim->spare = version;
+}
+
+static int open_worker(struct kofn_sim *sim, struct kofn_sim_worker *worker)
+{
+    for (uint32_t i = 0; i < KOFN_DEPTH; i++) {
+        worker->buffers[i] = new_vector(sim);
+        if (!worker->buffers[i])
+            return KOFN_NO_MEMORY;
+    }
+    if (sim->gradient)
+        return 0;
+    worker->x = new_vector(sim);
+    return worker->x ? 0 : KOFN_NO_MEMORY;
+}
+
+int kofn_sim_bytes_open(struct kofn_sim *sim)
+{
+    uint32_t workers = sim->attr.round.workers;
+    int rc = 0;
+
+    if (!sim->attr.work)
+        return 0;
+    sim->parameters = sim->attr.work->parameters;
+    sim->reduce = kofn_reduce_select();
+    sim->late_sum = new_vector(sim);
+    sim->ranks = calloc(workers + 1, sizeof(*sim->ranks)); /* + 1: the late sum */
+    sim->updates = calloc(workers + 1, sizeof(*sim->updates));
+    sim->weights = calloc(workers + 1, sizeof(*sim->weights));
+    sim->model = new_version(sim);
+    if (!sim->late_sum || !sim->ranks || !sim->updates || !sim->weights || !sim->model)
+        return KOFN_NO_MEMORY;
+    memcpy(sim->model->data, sim->attr.model, sim->parameters * sizeof(float));
+    for (uint32_t rank = 0; rank < workers && !rc; rank++)
+        rc = open_worker(sim, &sim->workers[rank]);
+    return rc;
+}
+
+void kofn_sim_bytes_close(struct kofn_sim *sim)
+{
+    for (uint32_t rank = 0; sim->workers && rank < sim->attr.round.workers; rank++) {
+        struct kofn_sim_worker *worker = &sim->workers[rank];
+
+        if (sim->attr.work && worker->activity == KOFN_SIM_COMPUTES && worker->version)
+            sim->attr.work->drop(sim->attr.work->arg, rank);
+        let_go(sim, worker->version);
+        for (uint32_t i = 0; i < KOFN_DEPTH; i++)
+            free(worker->buffers[i]);
+        free(worker->x);
+    }
+    let_go(sim, sim->model);
+    while (sim->spare) {
+        struct kofn_sim_version *version = sim->spare;
+
+        sim->spare = version->next;
+        free(version);
+    }
+    free(sim->late_sum);
+    free(sim->ranks);
+    free(sim->updates);
+    free(sim->weights);
+}
+
+/* ---- workers ---- */
+
+void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (!sim->parameters)
+        return;
+    let_go(sim, worker->version);
+    worker->version = sim->model;
+    worker->version->references++;
+    if (!sim->gradient)
+        memcpy(worker->x, worker->version->data, sim->parameters * sizeof(float));
+    sim->attr.work->fresh(sim->attr.work->arg, rank);
+}
+
+void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank)
+{
+    const struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (sim->parameters)
+        sim->attr.work->begin(sim->attr.work->arg, rank,
+                              sim->gradient ? worker->version->data : worker->x);
+}
+
+void kofn_sim_bytes_drop(struct kofn_sim *sim, uint32_t rank)
+{
+    if (sim->parameters)
+        sim->attr.work->drop(sim->attr.work->arg, rank);
+}
+
+float kofn_sim_bytes_finish(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+    const struct kofn_sim_work *work = sim->attr.work;
+
+    if (!sim->parameters)
+        return NAN;
+    if (sim->gradient)
+        return work->gradient(work->arg, rank,
+                              worker->buffers[(worker->sequence + 1) % KOFN_DEPTH]);
+    return work->step(work->arg, rank, worker->x);
+}
+
+/* publish.c, kofn__publish_all() and fill_remainder() */
+void kofn_sim_bytes_fill(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, uint64_t settled)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+    float *buffer = worker->buffers[sequence % KOFN_DEPTH];
+    const float *sent = worker->buffers[settled % KOFN_DEPTH];
+
+    if (!sim->parameters || sim->gradient)
+        return;
+    if (!settled) {
+        sim->reduce->delta[KOFN_F32](buffer, worker->x, worker->version->data, sim->parameters,
+                                     false);
+    } else if (buffer == sent) {
+        sim->reduce->delta_sub(buffer, worker->x, worker->version->data, sim->parameters);
+    } else {
+        const void *subtracted[] = {worker->version->data, sent};
+        const float minus[] = {-1, -1};
+        struct kofn_merge merge = {buffer, worker->x, subtracted, minus, 2, false};
+
+        sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters);
+    }
+}
+
+/* ---- the server ---- */
+
+static const float *payload(const struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+{
+    return sim->workers[rank].buffers[sequence % KOFN_DEPTH];
+}
+
+bool kofn_sim_bytes_finite(const struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+{
+    return !sim->parameters ||
+           sim->reduce->all_finite[KOFN_F32](payload(sim, rank, sequence), sim->parameters);
+}
+
+void kofn_sim_bytes_late(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+{
+    const void *update = payload(sim, rank, sequence);
+    const float weight = sim->round.late_factor;
+    struct kofn_merge merge = {.out = sim->late_sum,
+                               .base = sim->late_any ? sim->late_sum : NULL,
+                               .updates = &update,
+                               .weights = &weight,
+                               .count = 1};
+
+    if (!sim->parameters)
+        return;
+    sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters);
+    sim->late_any = true;
+}
+
+static size_t gather(struct kofn_sim *sim)
+{
+    double factor = sim->gradient ? -sim->attr.learning_rate : 1;
+    size_t count = 0;
+
+    for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++) {
+        const struct kofn_stamp *held = &sim->round.members[rank].held;
+
+        if (!held->sequence)
+            continue;
+        sim->ranks[count] = rank;
+        sim->updates[count] = payload(sim, rank, held->sequence);
+        sim->weights[count] = (float)(factor * kofn_round_weight(&sim->round, rank));
+        count++;
+    }
+    if (sim->late_any) {
+        sim->ranks[count] = UINT32_MAX;
+        sim->updates[count] = sim->late_sum;
+        sim->weights[count] = (float)(factor * kofn_round_late_scale(&sim->round));
+        count++;
+    }
+    return count;
+}
+
+/* Refuses members whose updates are not finite. Returns how many. */
+static size_t reject_bad(struct kofn_sim *sim, size_t count)
+{
+    size_t bad = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (sim->ranks[i] == UINT32_MAX ||
+            sim->reduce->all_finite[KOFN_F32](sim->updates[i], sim->parameters))
+            continue;
+        kofn_round_reject(&sim->round, sim->ranks[i]);
+        bad++;
+    }
+    return bad;
+}
+
+void kofn_sim_bytes_merge(struct kofn_sim *sim)
+{
+    struct kofn_sim_version *next;
+    struct kofn_merge merge = {.updates = sim->updates, .weights = sim->weights};
+    bool finite;
+
+    if (!sim->parameters)
+        return;
+    next = new_version(sim);
+    if (!next) {
+        sim->status = kofn_error(sim->log, KOFN_NO_MEMORY, "simulation: a model of %zu parameters",
+                                 sim->parameters);
+        return;
+    }
+    merge.out = next->data;
+    merge.base = sim->model->data;
+    do {
+        merge.count = gather(sim);
+        finite = sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters);
+    } while (!finite && reject_bad(sim, merge.count));
+    if (!finite) { /* the sum alone is not: the learning rate is too high */
+        for (size_t i = 0; i < merge.count; i++)
+            if (sim->ranks[i] != UINT32_MAX)
+                kofn_round_reject(&sim->round, sim->ranks[i]);
+        memcpy(next->data, sim->model->data, sim->parameters * sizeof(float));
+    }
+    sim->late_any = false;
+    let_go(sim, sim->model);
+    sim->model = next;
+}

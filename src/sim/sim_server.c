@@ -1,0 +1,126 @@
+/* sim_server.c: the server of a simulation: src/core/serve.c and merge.c, without I/O. */
+#include "sim/inside.h"
+
+#include "round/account.h"
+
+#define CLOSE_BYTES                                                                                \
+    (64 * 1024u) /* as serve.c: models from here on are announced by a closing gate */
+
+static void release(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    worker->granted = sequence;
+    if (sim->instant && worker->activity != KOFN_SIM_STARVES)
+        worker->released = sequence; /* nobody waits for it */
+    else
+        kofn_sim_send_gate(sim, rank, false);
+}
+
+static void receipt(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
+{
+    sim->workers[rank].receipts[stamp->sequence % KOFN_DEPTH] =
+        (struct kofn_sim_receipt){.sequence = stamp->sequence,
+                                  .seen_ns = kofn_deadline(sim->now, sim->attr.net.latency_ns),
+                                  .made_in = stamp->round,
+                                  .updates = stamp->updates};
+}
+
+/* serve.c, judge() */
+static enum kofn_verdict judge(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
+{
+    struct kofn_round *round = &sim->round;
+
+    if (sim->algorithm->current(round, stamp) || kofn_sim_bytes_finite(sim, rank, stamp->sequence))
+        return kofn_round_arrive(round, rank, stamp, sim->now);
+    kofn_round_refuse(round, rank, stamp, sim->now);
+    return KOFN_VERDICT_REFUSED;
+}
+
+void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+{
+    const struct kofn_stamp *stamp = &sim->workers[rank].stamps[sequence % KOFN_DEPTH];
+
+    sim->bytes += stamp->length;
+    switch (judge(sim, rank, stamp)) {
+    case KOFN_VERDICT_HOLD: /* all before it are superseded */
+        if (sim->workers[rank].granted + 1 < sequence)
+            release(sim, rank, sequence - 1);
+        return;
+    case KOFN_VERDICT_LATE:
+        kofn_sim_bytes_late(sim, rank, sequence);
+        sim->loss_sum += (double)stamp->loss * (stamp->updates - stamp->from);
+        receipt(sim, rank, stamp);
+        break;
+    case KOFN_VERDICT_REFUSED:
+        receipt(sim, rank, stamp);
+        break;
+    case KOFN_VERDICT_COVERED:
+        break;
+    }
+    release(sim, rank, sequence);
+}
+
+void kofn_sim_server_beat(struct kofn_sim *sim, uint32_t rank, struct kofn_beat beat)
+{
+    kofn_round_beat(&sim->round, rank, beat, sim->now);
+}
+
+static void send_gates(struct kofn_sim *sim, bool opens)
+{
+    /* most workers change what they do: their timers are set one by one and put in order once */
+    kofn_timers_begin(&sim->timers);
+    for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++)
+        kofn_sim_send_gate(sim, rank, opens);
+    kofn_timers_end(&sim->timers);
+}
+
+void kofn_sim_server_close_gates(struct kofn_sim *sim)
+{
+    bool goes_on = sim->algorithm->worker_may == KOFN_WORKER_CONTINUES;
+
+    if (sim->gates_closed || sim->round.phase == KOFN_PHASE_OPEN)
+        return;
+    if (sim->round.phase == KOFN_PHASE_READY &&
+        (sim->instant || !goes_on || sim->attr.payload_bytes < CLOSE_BYTES))
+        return;
+    sim->gates_closed = true;
+    send_gates(sim, false);
+}
+
+void kofn_sim_server_open(struct kofn_sim *sim)
+{
+    sim->bytes = sim->merged_updates = 0;
+    sim->merged = 0;
+    sim->loss_sum = 0;
+    sim->gates_closed = false;
+    kofn_round_next(&sim->round, sim->now);
+    send_gates(sim, true);
+}
+
+static void account(struct kofn_sim *sim)
+{
+    for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++) {
+        const struct kofn_stamp *held = &sim->round.members[rank].held;
+        uint32_t updates = held->updates - held->from;
+
+        if (!held->sequence)
+            continue;
+        sim->merged++;
+        sim->merged_updates += updates;
+        sim->loss_sum += (double)held->loss * updates;
+        receipt(sim, rank, held);
+        sim->workers[rank].granted = held->sequence; /* its next gate says so */
+    }
+    sim->merged_updates += sim->round.late_updates;
+}
+
+void kofn_sim_server_merge(struct kofn_sim *sim)
+{
+    kofn_sim_bytes_merge(sim);
+    account(sim);
+    if (sim->attr.closed)
+        sim->attr.closed(sim->attr.arg, &sim->round);
+    kofn_round_settle(&sim->round);
+    sim->bytes += (uint64_t)sim->round.available * sim->attr.payload_bytes;
+}

@@ -1,0 +1,254 @@
+/* sim_worker.c: the workers of a simulation: src/core/worker.c and publish.c, without waiting.
+ * Where those would sleep, a change of the gate calls again.
+ */
+#include <math.h>
+
+#include "sim/inside.h"
+
+static bool over(const struct kofn_sim_worker *worker)
+{
+    return worker->gate_round > worker->round ||
+           (worker->gate_round == worker->round && worker->gate_state == KOFN_GATE_CLOSED);
+}
+
+/* What has been released has left long ago: that needs no question of its own. */
+static bool credit(const struct kofn_sim_worker *worker)
+{
+    return worker->sequence + 1 - worker->released <= KOFN_DEPTH;
+}
+
+static uint32_t short_of(uint64_t ns)
+{
+    return (uint32_t)KOFN_MIN(ns, UINT32_MAX);
+}
+
+/* The buffer of the next publication is filled: stamps it and sends it. */
+static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+    uint64_t sequence = ++worker->sequence;
+
+    worker->stamps[sequence % KOFN_DEPTH] = (struct kofn_stamp){
+        .epoch = 1,
+        .round = worker->round,
+        .version = worker->round,
+        .from = from,
+        .updates = worker->updates,
+        .total = worker->total,
+        .loss = (float)(worker->loss_sum / worker->updates),
+        .length = sim->attr.payload_bytes,
+        .compute_ns = worker->compute_ns,
+        .wait_ns = worker->starved_ns ? short_of(sim->now - worker->starved_ns) : 0,
+        .sequence = sequence,
+    };
+    worker->published = worker->updates;
+    if (!worker->first) {
+        worker->first = sequence;
+        worker->first_updates = worker->updates;
+    }
+    worker->starved_ns = 0;
+    kofn_sim_send_data(sim, rank, sequence);
+}
+
+static void publish_all(struct kofn_sim *sim, uint32_t rank)
+{
+    kofn_sim_bytes_fill(sim, rank, sim->workers[rank].sequence + 1, 0);
+    send(sim, rank, 0);
+}
+
+/* publish.c, settled_publication() */
+static uint64_t settled_publication(const struct kofn_sim *sim,
+                                    const struct kofn_sim_worker *worker, uint32_t *updates)
+{
+    *updates = worker->first ? worker->first_updates : 0;
+    for (uint64_t s = worker->sequence; s && s + KOFN_DEPTH > worker->sequence; s--) {
+        const struct kofn_sim_receipt *receipt = &worker->receipts[s % KOFN_DEPTH];
+
+        if (receipt->sequence == s && receipt->made_in == worker->round &&
+            receipt->seen_ns <= sim->now) {
+            *updates = receipt->updates;
+            return s;
+        }
+    }
+    return worker->first;
+}
+
+/* publish.c, kofn__publish_late(): false if it has to wait for a credit. */
+static bool publish_late(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+    uint64_t settled;
+    uint32_t updates;
+
+    if (worker->late_sent || !worker->updates || (sim->gradient && worker->published))
+        return true;
+    settled = settled_publication(sim, worker, &updates);
+    if (updates == worker->updates)
+        return true;
+    if (!credit(worker))
+        return false;
+    worker->late_sent = true;
+    kofn_sim_bytes_fill(sim, rank, worker->sequence + 1, updates ? settled : 0);
+    send(sim, rank, updates);
+    return true;
+}
+
+/* What the next local update takes, ns. */
+static uint64_t cost(struct kofn_sim *sim, struct kofn_sim_worker *worker)
+{
+    double ns = kofn_delay_next(sim->attr.delay, &worker->delays, worker->round);
+
+    if (sim->attr.straggler_count)
+        ns *= kofn_straggler_factor(sim->attr.stragglers, sim->attr.straggler_count,
+                                    worker->delays.rank, kofn_sim_now(sim));
+    ns = fmin(ns, (double)KOFN_DURATION_MAX);
+    return ns < 1 ? 1 : (uint64_t)(ns + 0.5);
+}
+
+static void compute(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (sim->gradient && !credit(worker)) {
+        worker->activity = KOFN_SIM_HALTS;
+        kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
+        return;
+    }
+    worker->activity = KOFN_SIM_COMPUTES;
+    worker->begin_ns = sim->now;
+    kofn_sim_bytes_begin(sim, rank);
+    kofn_timers_set(&sim->timers, rank, kofn_deadline(sim->now, cost(sim, worker)));
+}
+
+/* The update in progress has ended. */
+static void ended(struct kofn_sim *sim, uint32_t rank, bool cancelled)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+    const struct kofn_trace_record record = {.rank = rank,
+                                             .round = worker->round,
+                                             .update = worker->updates,
+                                             .cancelled = cancelled,
+                                             .start_ns = worker->begin_ns - 1,
+                                             .delay_ns = sim->now - worker->begin_ns};
+
+    worker->busy_ns += record.delay_ns;
+    if (sim->attr.updated)
+        sim->attr.updated(sim->attr.arg, &record);
+}
+
+/* Has the closed round work of this worker that the server waits for? */
+static bool owed(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
+{
+    return !sim->eager && worker->gate_round == worker->round &&
+           worker->gate_state == KOFN_GATE_CLOSED && worker->updates >= sim->least &&
+           !worker->published;
+}
+
+/* kofn_worker_take(): goes as far as the gate allows. */
+static void take(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (worker->activity == KOFN_SIM_COMPUTES)
+        kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
+    worker->activity = KOFN_SIM_WAITS;
+    if (worker->gate_state != KOFN_GATE_OPEN || worker->gate_round <= worker->round) {
+        if (owed(sim, worker) && credit(worker))
+            publish_all(sim, rank);
+        return;
+    }
+    if (!publish_late(sim, rank))
+        return;
+    worker->round = worker->gate_round;
+    worker->updates = worker->published = 0;
+    worker->first = 0;
+    worker->late_sent = false;
+    worker->compute_ns = 0;
+    worker->loss_sum = 0;
+    worker->starved_ns = 0;
+    kofn_sim_bytes_take(sim, rank);
+    kofn_sim_send_beat(sim, rank);
+    compute(sim, rank);
+}
+
+static bool is_last(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
+{
+    return sim->waits && worker->updates >= sim->attr.round.local_steps;
+}
+
+/* kofn_worker_report(); false if those who wait anyway have to wait for their credit first. */
+static bool report(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (is_last(sim, worker) && sim->eager) {
+        if (!sim->gradient && over(worker))
+            return true;
+        if (!credit(worker)) {
+            worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
+            return false;
+        }
+        publish_all(sim, rank);
+    } else if (sim->eager && sim->partial && !over(worker)) {
+        if (credit(worker)) {
+            publish_all(sim, rank);
+            return true;
+        }
+        worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
+        kofn_sim_send_beat(sim, rank);
+    } else {
+        kofn_sim_send_beat(sim, rank);
+    }
+    return true;
+}
+
+static void go_on(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (!report(sim, rank)) {
+        worker->activity = KOFN_SIM_STARVES;
+        kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
+        return;
+    }
+    if (!is_last(sim, worker) && !over(worker)) {
+        compute(sim, rank);
+        return;
+    }
+    take(sim, rank);
+}
+
+void kofn_sim_worker_finish(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    ended(sim, rank, false);
+    worker->loss_sum += (double)kofn_sim_bytes_finish(sim, rank);
+    worker->updates++;
+    worker->total++;
+    worker->compute_ns += sim->now - worker->begin_ns;
+    go_on(sim, rank);
+}
+
+void kofn_sim_worker_gate(struct kofn_sim *sim, uint32_t rank, uint32_t round, uint8_t state,
+                          uint64_t released)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    worker->gate_round = round;
+    worker->gate_state = state;
+    worker->released = released;
+    if (worker->activity == KOFN_SIM_WAITS ||
+        (worker->activity == KOFN_SIM_HALTS && over(worker))) {
+        take(sim, rank);
+    } else if (worker->activity == KOFN_SIM_STARVES) {
+        go_on(sim, rank);
+    } else if (worker->activity == KOFN_SIM_HALTS) {
+        if (credit(worker))
+            compute(sim, rank);
+    } else if (over(worker)) {
+        ended(sim, rank, true);
+        kofn_sim_bytes_drop(sim, rank);
+        take(sim, rank);
+    }
+}
