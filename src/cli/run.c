@@ -11,48 +11,7 @@
 #include "cli/stop.h"
 #include "transports/transport.h"
 
-#define COMMAND_BYTES 4096
-
 /* ---- before ---- */
-
-static int open_outputs(struct kofn_run *run)
-{
-    const struct kofn_conf *conf = run->conf;
-    int rc;
-
-    if (conf->record && !strcmp(conf->record, "-"))
-        return kofn_error(run->log, KOFN_INVALID, "--record: needs a file, not standard output");
-    if (conf->json && conf->record && !strcmp(conf->json, conf->record))
-        return kofn_error(run->log, KOFN_INVALID, "--record: %s is --json already", conf->record);
-    rc = kofn_output_open(&run->json, conf->json, "--json", run->log);
-    if (!rc)
-        rc = kofn_output_open(&run->record, conf->record, "--record", run->log);
-    if (rc || !conf->record)
-        return rc;
-    run->trace = malloc(sizeof(*run->trace));
-    if (!run->trace)
-        return kofn_error(run->log, KOFN_NO_MEMORY, "--record: out of memory");
-    rc = kofn_trace_create(run->trace, kofn_output_name(&run->record), run->result.command,
-                           run->log);
-    if (rc) {
-        free(run->trace);
-        run->trace = NULL;
-    }
-    return rc;
-}
-
-/* The command as it was typed, for the record; in one line. */
-static const char *join_command(int argc, char **argv, char text[COMMAND_BYTES])
-{
-    size_t used = (size_t)snprintf(text, COMMAND_BYTES, "kofn");
-
-    for (int i = 0; i < argc && used < COMMAND_BYTES; i++)
-        used += (size_t)snprintf(text + used, COMMAND_BYTES - used, " %s", argv[i]);
-    for (char *c = text; *c; c++)
-        if (*c == '\n' || *c == '\r')
-            *c = ' ';
-    return text;
-}
 
 static int init_result(struct kofn_run *run)
 {
@@ -84,7 +43,7 @@ static int check(struct kofn_run *run)
     if (!rc)
         rc = init_result(run);
     if (!rc)
-        rc = open_outputs(run);
+        rc = kofn_job_files_open(&run->files, run->conf, run->result.command, run->log);
     return rc;
 }
 
@@ -110,16 +69,7 @@ static int report(struct kofn_run *run)
     print_result(run);
     if (ferror(run->display.stream))
         rc = kofn_error(run->log, KOFN_SYSTEM, "the result could not be printed");
-    if (run->trace)
-        rc = kofn_trace_close(run->trace, run->log) && !rc ? KOFN_SYSTEM : rc;
-    free(run->trace);
-    run->trace = NULL;
-    if (kofn_output_is_open(&run->json) &&
-        kofn_result_write_json(&run->result, run->json.stream, run->log))
-        return KOFN_SYSTEM;
-    if (kofn_output_commit(&run->json, run->log) | kofn_output_commit(&run->record, run->log))
-        rc = KOFN_SYSTEM;
-    return rc;
+    return kofn_job_files_write(&run->files, &run->result, run->log) ? KOFN_SYSTEM : rc;
 }
 
 static void clean_up(struct kofn_run *run)
@@ -131,11 +81,7 @@ static void clean_up(struct kofn_run *run)
     kofn_run_unshare_memory(run);
     kofn_place_free(&run->map);
     kofn_topology_close(run->topology);
-    if (run->trace)
-        kofn_trace_close(run->trace, NULL);
-    free(run->trace);
-    kofn_output_drop(&run->json);
-    kofn_output_drop(&run->record);
+    kofn_job_files_drop(&run->files);
     kofn_result_free(&run->result);
     kofn_workload_close(&run->workload);
     kofn_terms_free(&run->terms);
@@ -181,12 +127,12 @@ static int run_here(struct kofn_run *run)
 
 static int run_with_options(struct kofn_run *run, int argc, char **argv)
 {
-    char command[COMMAND_BYTES];
+    char command[KOFN_COMMAND_BYTES];
     int rc;
 
     run->conf = &run->options.conf;
     kofn_result_init(&run->result);
-    run->result.command = join_command(argc, argv, command);
+    run->result.command = kofn_join_command(argc, argv, command);
     rc = kofn_display_open(&run->display, run->conf);
     run->log = &run->display.log;
     if (!rc) {

@@ -7,8 +7,8 @@
 #include "cli/children.h"
 #include "cli/display.h"
 #include "cli/evaluator.h"
+#include "cli/job_files.h"
 #include "cli/option.h"
-#include "cli/output.h"
 #include "cli/terms.h"
 #include "cli/worker_loop.h"
 #include "place/place.h"
@@ -22,8 +22,7 @@ struct kofn_run {
     struct kofn_terms terms;
     struct kofn_workload workload;
 
-    struct kofn_output json, record;
-    struct kofn_trace_writer *trace; /* owned; NULL = none */
+    struct kofn_job_files files;
 
     struct kofn_topology *topology;
     struct kofn_place_map map;

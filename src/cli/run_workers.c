@@ -107,7 +107,7 @@ int kofn_run_start_workers(struct kofn_run *run)
                                           .momentum = run->conf->momentum,
                                           .terms = &run->terms,
                                           .workload = &run->workload,
-                                          .trace = run->trace,
+                                          .trace = run->files.trace,
                                           .busy = run->busy};
     rc = kofn_children_start(&run->children, run->terms.workers, work, run, run->log);
     if (rc || run->conf->pin == KOFN_PIN_OFF)
