@@ -90,6 +90,8 @@ static int work(struct loop *loop, struct step *step)
     uint64_t pause, end;
     int rc = 0;
 
+    if (!gradient) /* the job is over, or the server gone: the next take says which */
+        return KOFN_ROUND_OVER;
     step->begin = kofn_now_ns();
     step->loss = kofn_learner_gradient(&loop->learner, loop->model, gradient);
     step->computed = kofn_now_ns();

@@ -75,6 +75,8 @@ int kofn_channel_accept(int listener, int *fd, int *pid, const struct kofn_log *
     socklen_t length = sizeof(peer);
     int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+    if (accepted < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+        return kofn_error_errno(log, "control channel: a worker cannot be let in");
     if (accepted < 0)
         return KOFN_AGAIN; /* nothing there, or it has hung up already: the next one is as good */
     if (getsockopt(accepted, SOL_SOCKET, SO_PEERCRED, &peer, &length) ||
@@ -89,7 +91,7 @@ int kofn_channel_accept(int listener, int *fd, int *pid, const struct kofn_log *
 
 static int connect_once(const struct sockaddr_un *where, socklen_t length, int *fd)
 {
-    int tried = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int tried = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (tried < 0)
         return KOFN_SYSTEM;
@@ -215,10 +217,13 @@ int kofn_channel_receive(int fd, uint64_t deadline, struct kofn_wire *message, s
         length = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (length < 0)
         return errno == EAGAIN || errno == EINTR ? KOFN_AGAIN : KOFN_GONE;
-    if (!length)
-        return KOFN_GONE;
-    take_fds(&header, &received);
-    rc = kofn_wire_unpack(bytes, (size_t)length, message, reason);
+    take_fds(&header, &received); /* even an empty message can have some */
+    if (header.msg_flags & MSG_CTRUNC) {
+        kofn_fds_close(&received);
+        *reason = "descriptors that cannot be taken: too many of them, or too many open files";
+        return KOFN_PROTOCOL;
+    }
+    rc = length ? kofn_wire_unpack(bytes, (size_t)length, message, reason) : KOFN_GONE;
     if (!rc && fds)
         *fds = received;
     else

@@ -30,7 +30,8 @@ void kofn_fds_close(struct kofn_fds *fds);
 int kofn_channel_listen(const char *address, char name[KOFN_ADDRESS_BYTES], int *fd,
                         const struct kofn_log *log);
 
-/* Accepts one connection: 0; KOFN_AGAIN if there is none; KOFN_REFUSED for another user's.
+/* Accepts one connection: 0; KOFN_AGAIN if there is none; KOFN_REFUSED for another user's;
+ * KOFN_SYSTEM or KOFN_NO_MEMORY if there is one and no descriptor for it: it goes on waiting.
  * @pid  out: of the process that connected
  */
 int kofn_channel_accept(int listener, int *fd, int *pid, const struct kofn_log *log);

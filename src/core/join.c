@@ -98,9 +98,11 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
     rc = rc ? rc
             : kofn_geometry_init(&endpoint.model, worker->job.parameters * sizeof(float),
                                  KOFN_DEPTH);
-    if (rc)
+    if (rc) {
+        kofn_offer_close(&in);
         return kofn_error(worker->log, KOFN_PROTOCOL,
                           "rank %u: the server's slot has no valid shape", attr->rank);
+    }
     rc = ops->endpoint_open(&endpoint, &in, &out, &worker->endpoint);
     if (rc)
         return rc;

@@ -1,5 +1,6 @@
-/* server.h: the inside of a server handle. admit.c lets workers in and out, serve.c takes in what
- * arrives and closes rounds, merge.c makes the next model, server.c holds the public functions.
+/* server.h: the inside of a server handle. guests.c shakes hands with whoever connects, admit.c
+ * makes members of them and takes them out, serve.c takes in what arrives and closes rounds,
+ * merge.c makes the next model, server.c holds the public functions.
  *
  * One thread runs all of it. What happens between two publications (control channel, deaths,
  * deadlines, who is slow) is done at a tick, every few milliseconds; the path of a publication has
@@ -74,6 +75,8 @@ struct kofn_server {
 
     /* Control. */
     int listener, epoll;
+    bool listening;     /* for more guests */
+    uint64_t listen_ns; /* not before this */
     char address[KOFN_ADDRESS_BYTES];
     struct kofn_guest guests[KOFN_GUESTS];
     uint64_t alive_ns; /* when workers were last told that the server lives */
@@ -92,7 +95,24 @@ int kofn__server_open(const struct kofn_server_attr *attr,
                       const struct kofn_transport_ops *transport, void *context,
                       struct kofn_server **server_p);
 
+/* ---- guests.c ---- */
+
+int kofn__guests_open(struct kofn_server *server);
+void kofn__guests_close(struct kofn_server *server);
+
+/* Takes in connections; takes in what a guest has sent; looks after all guests' deadlines. */
+void kofn__guests_accept(struct kofn_server *server, uint64_t now);
+void kofn__guests_event(struct kofn_server *server, uint32_t index, uint64_t now);
+void kofn__guests_look(struct kofn_server *server, uint64_t now);
+
 /* ---- admit.c ---- */
+
+/* What an event of the epoll set belongs to. */
+enum kofn_watched { KOFN_WATCHED_LISTENER, KOFN_WATCHED_GUEST, KOFN_WATCHED_PEER };
+
+/* Adds @fd to the epoll set (@operation: EPOLL_CTL_ADD or EPOLL_CTL_MOD). */
+int kofn__admit_watch(struct kofn_server *server, int fd, enum kofn_watched kind, uint32_t index,
+                      int operation);
 
 int kofn__admit_open(struct kofn_server *server);
 void kofn__admit_close(struct kofn_server *server);
