@@ -81,16 +81,21 @@ int main(void)
 {
     struct kofn_server_attr attr = {.size = sizeof(attr), .workers = WORKERS};
     struct kofn_server *server;
+    char address[64];
     int rc;
 
+    /* Workers are forked before the server is opened, so that they hold nothing of it; they get its
+     * address beforehand, and wait until it is there. */
+    snprintf(address, sizeof(address), "shm:train-%d", (int)getpid());
+    for (uint32_t rank = 0; rank < WORKERS; rank++)
+        if (fork() == 0)
+            _exit(work(address, rank) ? EXIT_FAILURE : EXIT_SUCCESS);
+    attr.address = address;
     attr.parameters = PARAMETERS;
     attr.wait_for = 3; /* of four, with five local updates each: the algorithm is STSyn */
     attr.local_steps = 5;
     if (kofn_server_open(&attr, &server))
         return EXIT_FAILURE;
-    for (uint32_t rank = 0; rank < WORKERS; rank++)
-        if (fork() == 0)
-            _exit(work(kofn_server_address(server), rank) ? EXIT_FAILURE : EXIT_SUCCESS);
     rc = serve(server);
     kofn_server_close(server);
     while (wait(NULL) > 0)

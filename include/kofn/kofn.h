@@ -126,6 +126,9 @@ int kofn_worker_receipt(struct kofn_worker *worker, struct kofn_receipt *receipt
 /* ---- server ---- */
 
 /* Opens a server that workers can connect to; they are served from kofn_server_start() on.
+ * Whoever forks workers does so before this call, and gives them the address beforehand
+ * (attr.address): a process that is forked later holds the server's descriptors, through which it
+ * could write what is the server's alone. (Its mappings are not inherited.)
  * Returns KOFN_INVALID (which attribute and why is logged), KOFN_UNSUPPORTED, KOFN_NO_MEMORY,
  * KOFN_SYSTEM.
  */

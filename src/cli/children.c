@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/cli.h"
 #include "cli/stop.h"
 
 #define REAP_POLL_MS 5
@@ -29,56 +30,101 @@ static void send_line(void *arg, enum kofn_log_level level, const char *message)
         fprintf(stderr, "kofn: %s\n", message);
 }
 
-static _Noreturn void be_worker(int fd, uint32_t rank,
+/* Waits until the parent says go: false if it ended, or gave up, before that. */
+static bool may_go(int gate)
+{
+    char word;
+    ssize_t n;
+
+    while ((n = read(gate, &word, 1)) < 0 && errno == EINTR)
+        ;
+    return n == 1;
+}
+
+static _Noreturn void be_worker(int fd, int gate, uint32_t rank,
                                 int (*work)(void *arg, uint32_t rank, const struct kofn_log *log),
                                 void *arg, const struct kofn_log *parent)
 {
     struct kofn_log log = {.level = parent->level, .write = send_line, .arg = &fd};
 
     kofn_stop_in_worker();
+    if (!may_go(gate))
+        _exit(KOFN_EXIT_FAILED);
+    close(gate);
     /* no exit handlers and no flushing: they belong to the parent */
     _exit(work(arg, rank, &log));
+}
+
+/* Forks the process of @rank. @theirs: their ends of the two pipes. */
+static int start_one(struct kofn_children *children, uint32_t rank, const int theirs[2],
+                     int (*work)(void *arg, uint32_t rank, const struct kofn_log *log), void *arg)
+{
+    pid_t pid = fork();
+
+    if (!pid) {
+        close(children->messages);
+        close(children->gate); /* or it would never see the parent close it */
+        be_worker(theirs[0], theirs[1], rank, work, arg, children->log);
+    }
+    if (pid < 0)
+        return kofn_error_errno(children->log, "rank %u: its process could not be started", rank);
+    children->list[rank].pid = pid;
+    children->running++;
+    return 0;
 }
 
 int kofn_children_start(struct kofn_children *children, uint32_t count,
                         int (*work)(void *arg, uint32_t rank, const struct kofn_log *log),
                         void *arg, const struct kofn_log *log)
 {
-    int fds[2], rc = 0;
+    int messages[2], gate[2], theirs[2], rc = 0;
 
     memset(children, 0, sizeof(*children));
-    children->messages = -1;
+    children->messages = children->gate = -1;
     children->log = log;
     children->list = calloc(count, sizeof(*children->list));
     if (!children->list)
         return kofn_error(log, KOFN_NO_MEMORY, "%u workers: no memory", count);
     children->count = count;
-    if (pipe2(fds, O_CLOEXEC)) {
+    if (pipe2(messages, O_CLOEXEC)) {
         rc = kofn_error_errno(log, "workers: no pipe for their messages");
-        kofn_children_end(children, 0);
-        return rc;
+        goto end;
     }
-    fcntl(fds[0], F_SETFL, O_NONBLOCK);
-    children->messages = fds[0];
+    if (pipe2(gate, O_CLOEXEC)) {
+        rc = kofn_error_errno(log, "workers: no pipe to start them");
+        close(messages[0]);
+        close(messages[1]);
+        goto end;
+    }
+    fcntl(messages[0], F_SETFL, O_NONBLOCK);
+    children->messages = messages[0];
+    children->gate = gate[1];
+    theirs[0] = messages[1];
+    theirs[1] = gate[0];
     fflush(NULL); /* what is buffered is to be written once */
-    for (uint32_t rank = 0; rank < count && !rc; rank++) {
-        pid_t pid = fork();
-
-        if (!pid) {
-            close(fds[0]);
-            be_worker(fds[1], rank, work, arg, log);
-        }
-        if (pid < 0) {
-            rc = kofn_error_errno(log, "rank %u: its process could not be started", rank);
-            break;
-        }
-        children->list[rank].pid = pid;
-        children->running++;
-    }
-    close(fds[1]);
+    for (uint32_t rank = 0; rank < count && !rc; rank++)
+        rc = start_one(children, rank, theirs, work, arg);
+    close(messages[1]);
+    close(gate[0]);
+end:
     if (rc)
         kofn_children_end(children, 0);
     return rc;
+}
+
+void kofn_children_go(struct kofn_children *children)
+{
+    static const char go[KOFN_PAGE]; /* a byte for each: a pipe takes so many at a time */
+
+    for (uint32_t left = children->count; left && children->gate >= 0;) {
+        ssize_t n = write(children->gate, go, KOFN_MIN(left, sizeof(go)));
+
+        if (n < 0 && errno != EINTR)
+            break; /* none is left to read it */
+        left -= n > 0 ? (uint32_t)n : 0;
+    }
+    close(children->gate);
+    children->gate = -1;
 }
 
 /* Prints the complete lines there are. */
@@ -179,6 +225,9 @@ void kofn_children_end(struct kofn_children *children, uint64_t deadline)
 {
     if (!children->list)
         return;
+    if (children->gate >= 0) /* those that still wait for it end by themselves */
+        close(children->gate);
+    children->gate = -1;
     kofn_children_look(children);
     while (children->running && kofn_now_ns() < deadline) {
         poll(NULL, 0, REAP_POLL_MS); /* SIGCHLD ends it early */
@@ -190,5 +239,5 @@ void kofn_children_end(struct kofn_children *children, uint64_t deadline)
         close(children->messages);
     free(children->list);
     memset(children, 0, sizeof(*children));
-    children->messages = -1;
+    children->messages = children->gate = -1;
 }

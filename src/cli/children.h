@@ -20,13 +20,15 @@ struct kofn_children {
     uint32_t count;
     uint32_t running;
     int messages; /* what workers say, to be read; -1 = none */
+    int gate;     /* a byte for each lets them go; -1 = they went */
     const struct kofn_log *log;
     char line[2 * KOFN_LOG_LINE]; /* a message that has not come to its end */
     size_t used;
 };
 
-/* Forks @count processes; in the one of rank r, @work is called, and what it returns is its exit
- * status. Its log sends lines to the parent, which are printed by kofn_children_look().
+/* Forks @count processes; in the one of rank r, @work is called after kofn_children_go(), and what
+ * it returns is its exit status. Its log sends lines to the parent, which are printed by
+ * kofn_children_look(). What the parent opens between the two calls is not theirs.
  *
  * Returns KOFN_SYSTEM or KOFN_NO_MEMORY (logged) if one could not be started; those that were are
  * killed then.
@@ -34,6 +36,9 @@ struct kofn_children {
 int kofn_children_start(struct kofn_children *children, uint32_t count,
                         int (*work)(void *arg, uint32_t rank, const struct kofn_log *log),
                         void *arg, const struct kofn_log *log);
+
+/* Lets them begin. */
+void kofn_children_go(struct kofn_children *children);
 
 /* Prints what workers have said, and reaps those that have ended. Does not wait. */
 void kofn_children_look(struct kofn_children *children);

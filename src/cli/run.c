@@ -112,16 +112,16 @@ static int run_here(struct kofn_run *run)
     rc = kofn_run_place(run);
     if (rc)
         return rc;
-    rc = kofn_run_open_server(run);
-    if (rc)
-        return rc;
     rc = kofn_run_share_memory(run);
     if (rc)
         return rc;
-    kofn_stop_wakes(run->server);
     rc = kofn_run_start_workers(run);
     if (rc)
         return rc;
+    rc = kofn_run_open_server(run);
+    if (rc)
+        return rc;
+    kofn_stop_wakes(run->server);
     return run_and_report(run);
 }
 

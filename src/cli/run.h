@@ -29,6 +29,7 @@ struct kofn_run {
     struct kofn_server *server;
     struct kofn_worker_task task; /* of every worker */
     struct kofn_busy *busy;       /* by rank; shared with them; NULL = not there yet */
+    char *address;                /* of the server, behind it; empty until there is one */
     struct kofn_children children;
     struct kofn_evaluator *evaluator;
 
@@ -45,15 +46,18 @@ struct kofn_run {
 /* Chooses who runs where, and whether anybody may spin. */
 int kofn_run_place(struct kofn_run *run);
 
-int kofn_run_open_server(struct kofn_run *run);
-
-/* What workers say of their time in memory is shared: made before they are started, freed when they
- * have ended. */
+/* What is shared with the workers, what they say of their time and where the server is: made before
+ * they are started, freed when they have ended. */
 int kofn_run_share_memory(struct kofn_run *run);
 void kofn_run_unshare_memory(struct kofn_run *run);
 
-/* Starts the worker processes; binds this thread, the server's, after that. */
+/* Starts the worker processes, which wait for the server; binds this thread, the server's, after
+ * that. */
 int kofn_run_start_workers(struct kofn_run *run);
+
+/* Opens the server and lets the workers go to it. They were forked before it was there, so nothing
+ * of it is in their hands. */
+int kofn_run_open_server(struct kofn_run *run);
 
 /* ---- run_job.c ---- */
 

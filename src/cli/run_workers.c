@@ -1,10 +1,13 @@
 /* run_workers.c: the processes of a job on this machine, and the CPUs they get. */
 #include <kofn/kofn.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "algorithms/algorithm.h"
 #include "cli/run.h"
+
+#define ADDRESS_BYTES 256
 
 int kofn_run_place(struct kofn_run *run)
 {
@@ -59,8 +62,15 @@ int kofn_run_open_server(struct kofn_run *run)
         .log = run->log,
     };
 
+    int rc;
+
     raise_limit();
-    return kofn_server_open(&attr, &run->server);
+    rc = kofn_server_open(&attr, &run->server);
+    if (rc)
+        return rc;
+    snprintf(run->address, ADDRESS_BYTES, "%s", kofn_server_address(run->server));
+    kofn_children_go(&run->children);
+    return 0;
 }
 
 static size_t busy_bytes(const struct kofn_run *run)
@@ -68,22 +78,29 @@ static size_t busy_bytes(const struct kofn_run *run)
     return run->terms.workers * sizeof(*run->busy);
 }
 
+static size_t shared_bytes(const struct kofn_run *run)
+{
+    return busy_bytes(run) + ADDRESS_BYTES;
+}
+
 int kofn_run_share_memory(struct kofn_run *run)
 {
     void *memory =
-        mmap(NULL, busy_bytes(run), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, shared_bytes(run), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (memory == MAP_FAILED)
-        return kofn_error_errno(run->log, "workers: %zu bytes of shared memory", busy_bytes(run));
+        return kofn_error_errno(run->log, "workers: %zu bytes of shared memory", shared_bytes(run));
     run->busy = memory;
+    run->address = (char *)memory + busy_bytes(run);
     return 0;
 }
 
 void kofn_run_unshare_memory(struct kofn_run *run)
 {
     if (run->busy)
-        munmap(run->busy, busy_bytes(run));
+        munmap(run->busy, shared_bytes(run));
     run->busy = NULL;
+    run->address = NULL;
 }
 
 /* In the process of rank @rank. */
@@ -101,7 +118,7 @@ int kofn_run_start_workers(struct kofn_run *run)
 {
     int rc;
 
-    run->task = (struct kofn_worker_task){.address = kofn_server_address(run->server),
+    run->task = (struct kofn_worker_task){.address = run->address,
                                           .spin = run->map.spin_ns,
                                           .lr = run->conf->lr,
                                           .momentum = run->conf->momentum,

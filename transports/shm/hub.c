@@ -68,6 +68,8 @@ static int map_memory(struct kofn__shm_hub *hub)
     rc = rc ? rc
             : kofn_memory_map_shared(&hub->bell_memory, "kofn-bell", sizeof(*hub->bell),
                                      KOFN_MEMORY_PLAIN | KOFN_MEMORY_POPULATE, log);
+    rc = rc ? rc : kofn__shm_keep(&hub->models, log);
+    rc = rc ? rc : kofn__shm_keep(&hub->bell_memory, log);
     if (rc)
         return rc;
     if (hub->numa_node >= 0 &&

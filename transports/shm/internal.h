@@ -47,6 +47,9 @@ int kofn__shm_blank(void *address, size_t bytes, const struct kofn_log *log);
  */
 int kofn__shm_populate(void *address, size_t bytes, bool write);
 
+/* member.c: a process that is forked later gets no copy of this mapping. */
+int kofn__shm_keep(const struct kofn_memory *memory, const struct kofn_log *log);
+
 /* member.c, endpoint.c: their parts of the table; transport.h says what they do. */
 int kofn__shm_hub_admit(struct kofn_hub *hub, uint32_t rank, uint32_t epoch,
                         struct kofn_offer *offer);

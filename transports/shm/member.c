@@ -31,6 +31,14 @@ int kofn__shm_populate(void *address, size_t bytes, bool write)
     return errno == ENOMEM || errno == EFAULT ? KOFN_NO_MEMORY : 0;
 }
 
+int kofn__shm_keep(const struct kofn_memory *memory, const struct kofn_log *log)
+{
+    if (madvise(memory->address, memory->bytes, MADV_DONTFORK))
+        return kofn_error_errno(log, "shm: cannot keep %zu bytes from processes that are forked",
+                                memory->bytes);
+    return 0;
+}
+
 static char *memory_of(struct kofn__shm_hub *hub, uint32_t rank)
 {
     return (char *)hub->range.address + rank * hub->layout.worker_bytes;
@@ -52,6 +60,7 @@ static int make_worker_memory(struct kofn__shm_hub *hub, uint32_t rank, int *fd)
         kofn_memory_prefer(fresh.address, fresh.bytes, hub->numa_node);
     rc = kofn_memory_map_fd(&view, fresh.fd, hub->layout.worker_bytes, 0, PROT_READ,
                             memory_of(hub, rank), hub->hub.log);
+    rc = rc ? rc : kofn__shm_keep(&view, hub->hub.log);
     if (!rc) {
         *fd = fresh.fd;
         fresh.fd = -1;
@@ -101,6 +110,9 @@ int kofn__shm_hub_admit(struct kofn_hub *base, uint32_t rank, uint32_t epoch,
                                 base->log);
     if (rc)
         return rc;
+    rc = kofn__shm_keep(&member->memory, base->log);
+    if (rc)
+        goto unmap_block;
     rc = make_worker_memory(hub, rank, &worker_fd);
     if (rc)
         goto unmap_block;
