@@ -114,20 +114,35 @@ int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct k
 
 /* ---- members ---- */
 
+/* A beat is looked at no oftener than needed; the last one says what was finished, and so what is
+ * lost. */
+static void last_beat(struct kofn_server *server, uint32_t rank)
+{
+    struct kofn_beat beat;
+
+    if (kofn_beat_unpack(kofn_hub_beat_word(server->hub, rank), &beat))
+        kofn_round_beat(&server->round, rank, beat, kofn_now_ns());
+}
+
 static void take_out(struct kofn_server *server, uint32_t rank, uint64_t total)
 {
     struct kofn_peer *peer = &server->peers[rank];
 
+    last_beat(server, rank);
     kofn_round_leave(&server->round, rank, peer->left, total, kofn_now_ns());
     server->hub->ops->hub_evict(server->hub, rank);
     peer->evicted = true;
 }
 
 /* What arrived before the end is still taken in: it is complete, and its writer cannot send it
- * again. */
+ * again. Polling is fair: its publications are among the first N times D, whatever the others go on
+ * sending.
+ */
 static void drain(struct kofn_server *server)
 {
-    while (kofn__serve_arrivals(server)) {
+    uint64_t most = (uint64_t)server->attr.workers * server->hub->slot.depth;
+
+    while (most-- && kofn__serve_arrivals(server)) {
     }
 }
 

@@ -122,6 +122,30 @@ static void test_eviction(void)
     engine_close(&engine);
 }
 
+/* What a worker said it had finished is counted, also if the server looks at it only after its
+ * death.
+ */
+static void test_the_last_beat(void)
+{
+    struct kofn_server_attr attr = engine_attr("stsyn", 2, 2, 4);
+    struct kofn_member_report member;
+    struct engine engine;
+
+    attr.publish = KOFN_PUBLISH_ON_CLOSE;
+    engine_open(&engine, &attr);
+    engine_take_all(&engine);
+    for (int i = 0; i < 3; i++)
+        engine_update(&engine, 0);
+    engine_deliver(&engine);
+    engine_die(&engine, 0);
+    engine_serve(&engine);
+    member = engine_member(&engine, 0);
+    CU_ASSERT_EQUAL(member.state, KOFN_MEMBER_GONE);
+    CU_ASSERT_EQUAL(member.finished, 3);
+    CU_ASSERT_EQUAL(member.lost, 3);
+    engine_close(&engine);
+}
+
 /* The end of the job merges what the open round has; what arrives afterwards is refused. */
 static void test_the_end_merges_the_open_round(void)
 {
@@ -237,6 +261,7 @@ void kofn_suite_engine_faults(void)
     CU_add_test(suite, "updates that are not finite", test_updates_that_are_not_finite);
     CU_add_test(suite, "an overflow leaves the model", test_an_overflow_leaves_the_model);
     CU_add_test(suite, "eviction", test_eviction);
+    CU_add_test(suite, "the last beat", test_the_last_beat);
     CU_add_test(suite, "the end merges the open round", test_the_end_merges_the_open_round);
     CU_add_test(suite, "the end of a round that collects", test_the_end_of_a_round_that_collects);
     CU_add_test(suite, "a torn publication", test_a_torn_publication);
