@@ -20,7 +20,9 @@ enum kofn_exit {
 enum kofn_for {
     KOFN_FOR_INFO = 1 << 0,
     KOFN_FOR_RUN = 1 << 1,
+    KOFN_FOR_SIM = 1 << 2,
 };
+#define KOFN_FOR_JOB (KOFN_FOR_RUN | KOFN_FOR_SIM) /* whatever has rounds */
 #define KOFN_FOR_ALL (~0u)
 
 struct kofn_command {
@@ -37,6 +39,7 @@ struct kofn_command {
 /* The entry functions, each in the file of its name. */
 int kofn_command_info(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_run(const struct kofn_command *command, int argc, char **argv);
+int kofn_command_sim(const struct kofn_command *command, int argc, char **argv);
 
 /* The exit code of a step that failed with @status and has logged why: what was typed is at fault,
  * or the world is.

@@ -49,6 +49,13 @@ struct kofn_conf {
     const char *delay;
     const char *straggler; /* specifications with spaces between them, or NULL */
 
+    /* what is simulated */
+    uint64_t latency;
+    double bandwidth, ingest; /* bytes a second; 0 = without limit */
+    double loss;
+    uint32_t parameters;
+    uint32_t threads; /* 0 = as many as there are CPUs */
+
     /* output */
     const char *record, *json; /* NULL = none */
     bool quiet;

@@ -42,6 +42,12 @@ struct kofn_moment {
     const struct kofn_point *score; /* the latest; NULL = none yet */
     uint32_t workers;
     const struct kofn_member_report *members; /* NULL: not looked at */
+
+    /* Of a simulation, whose seconds are not those on the wall: how much of it is done (0: not
+     * known), what it has taken so far. */
+    bool simulated;
+    double fraction, wall_seconds;
+    uint64_t events;
 };
 
 /* Prints to standard output, or to standard error if standard output is for JSON. */

@@ -30,20 +30,54 @@ static void put(struct canvas *canvas, const char *color, const char *line)
     fprintf(canvas->stream, "%s%.*s%s\n", color, (int)canvas->width, line, *color ? PLAIN : "");
 }
 
+/* "[#####...............]  25 %  0:31 left  ", and the speed: where seconds are not those on the
+ * wall. */
+static size_t put_progress(const struct kofn_moment *moment, char *line, size_t size)
+{
+    size_t used = 0;
+    char bar[BAR + 1];
+
+    if (moment->fraction > 0) {
+        double left = moment->wall_seconds * (1 - moment->fraction) / moment->fraction;
+
+        left = fmin(left, 1e6);
+        memset(bar, '.', BAR);
+        memset(bar, '#', (size_t)lround(moment->fraction * BAR));
+        bar[BAR] = '\0';
+        used = (size_t)snprintf(line, size, "[%s] %3.0f %%  %d:%02d left  ", bar,
+                                100 * moment->fraction, (int)(left / 60), (int)left % 60);
+    }
+    return used;
+}
+
+static size_t put_speed(const struct kofn_display *display, const struct kofn_moment *moment,
+                        char *line, size_t size)
+{
+    double events = (double)moment->events / fmax(moment->wall_seconds, 1e-9);
+
+    if (moment->simulated)
+        return (size_t)snprintf(line, size, " s simulated  %.3g%s events/s",
+                                events >= 1e6 ? events / 1e6 : events,
+                                events >= 1e6 ? " million" : "");
+    return (size_t)snprintf(line, size, " s  %.*f rounds/s",
+                            display->rounds_per_second < 100 ? 1 : 0, display->rounds_per_second);
+}
+
 void kofn_display_line(const struct kofn_display *display, const struct kofn_moment *moment,
                        char *line, size_t size)
 {
-    size_t used;
+    size_t used = moment->simulated ? put_progress(moment, line, size) : 0;
 
-    used = (size_t)snprintf(line, size, "round %llu", (unsigned long long)moment->rounds);
+    used += (size_t)snprintf(line + used, size - used, "round %llu",
+                             (unsigned long long)moment->rounds);
     if (moment->rounds_limit)
         used += (size_t)snprintf(line + used, size - used, " of %llu",
                                  (unsigned long long)moment->rounds_limit);
-    used += (size_t)snprintf(line + used, size - used, "  %.1f", moment->seconds);
+    used += (size_t)snprintf(line + used, size - used, moment->simulated ? "  %.4g" : "  %.1f",
+                             moment->seconds);
     if (moment->seconds_limit > 0)
         used += (size_t)snprintf(line + used, size - used, " of %g", moment->seconds_limit);
-    used += (size_t)snprintf(line + used, size - used, " s  %.*f rounds/s",
-                             display->rounds_per_second < 100 ? 1 : 0, display->rounds_per_second);
+    used += put_speed(display, moment, line + used, size - used);
     if (!moment->score)
         return;
     if (isfinite(moment->score->accuracy))

@@ -22,6 +22,13 @@ static const struct kofn_command commands[] = {
              "closes when the K fastest workers are in; nobody waits for the others, and what\n"
              "they have finished is merged too.\n",
      .run = kofn_command_run},
+    {.name = "sim",
+     .bit = KOFN_FOR_SIM,
+     .summary = "the same job under a virtual clock: simulated time, real gradients or none",
+     .text = "Runs a job as kofn run does, with the same rounds and algorithms, but under a\n"
+             "virtual clock: a local update takes what --delay says, and nothing else takes any\n"
+             "time unless it is asked for. Gradients are real; --model none leaves them out.\n",
+     .run = kofn_command_sim},
 };
 
 static int print_help(void)

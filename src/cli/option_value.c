@@ -116,6 +116,33 @@ KOFN_OPTION_PARSER(kofn_option_float)
     return 0;
 }
 
+KOFN_OPTION_PARSER(kofn_option_rate)
+{
+    static const char letters[] = "kMGT";
+    struct kofn_text number = kofn_text(text);
+    const char *letter = number.length ? strchr(letters, text[number.length - 1]) : NULL;
+    struct kofn_bad bad;
+    double value, factor = 1;
+    char also[32];
+
+    if (is_zero_word(option, text)) {
+        *(double *)field = 0;
+        return 0;
+    }
+    if (letter && *letter) {
+        number.length--;
+        for (const char *c = letters; c <= letter; c++)
+            factor *= 1000;
+    }
+    if (kofn_parse_float(number, 0, 1e300, &value, &bad))
+        return complain(log, where, &bad);
+    if (value * factor < option->min)
+        return kofn_error(log, KOFN_INVALID, "%s: %s is too small: at least %g bytes a second%s",
+                          where, text, option->min, or_zero(option, also));
+    *(double *)field = value * factor;
+    return 0;
+}
+
 /* The index of @text among the choices, or a negative status. */
 static int choose(const struct kofn_option *option, const char *text, const char *where,
                   const struct kofn_log *log)

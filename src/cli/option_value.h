@@ -18,7 +18,11 @@ KOFN_OPTION_PARSER(kofn_option_u64);
 /* A duration of at least option->min, or the word option->zero: uint64_t, ns. */
 KOFN_OPTION_PARSER(kofn_option_duration);
 
-/* The same, or the word option->special: struct kofn_conf_deadline. */
+/* Bytes a second, a number and perhaps k, M, G or T (powers of 1000), of at least option->min, or
+ * the word option->zero: double. */
+KOFN_OPTION_PARSER(kofn_option_rate);
+
+/* A duration, or the word option->special: struct kofn_conf_deadline. */
 KOFN_OPTION_PARSER(kofn_option_deadline);
 
 /* A number of option->min to option->max, or the word option->zero: double. */

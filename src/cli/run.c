@@ -36,6 +36,10 @@ static int check(struct kofn_run *run)
 {
     int rc = kofn_terms_make(&run->options, run->log, &run->terms);
 
+    if (!rc && !strcmp(run->conf->model, "none"))
+        rc = kofn_error(run->log, KOFN_INVALID,
+                        "--model: none trains nothing, and is for kofn sim; quadratic, softmax and "
+                        "mlp are models");
     if (!rc && run->conf->target_accuracy > 0 && !strcmp(run->conf->model, "quadratic"))
         rc = kofn_error(run->log, KOFN_INVALID, "--target-accuracy: a quadratic has no accuracy");
     if (!rc)

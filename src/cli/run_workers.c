@@ -56,7 +56,7 @@ int kofn_run_open_server(struct kofn_run *run)
         .deadline = conf->deadline.ns,
         .deadline_adaptive = conf->deadline.adaptive,
         .quorum = conf->quorum,
-        .suspect_after = conf->suspect_after,
+        .suspect_after = run->terms.suspect_after,
         .merge_threads = conf->merge_threads,
         .spin = run->map.spin_ns,
         .log = run->log,

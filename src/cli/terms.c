@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "algorithms/algorithm.h"
+#include "base/clock.h"
 #include "transports/transport.h"
 
 /* What the checks look at. */
@@ -60,6 +61,8 @@ static int check_transport(struct check *check)
 {
     const struct kofn_conf *conf = check->conf;
 
+    if (!conf->transport) /* simulated: it can do everything */
+        return 0;
     if (conf->publish == KOFN_PUBLISH_PULL && !(conf->transport->capabilities & KOFN_CAP_READ))
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: transport %s cannot read its workers' memory; use eager or on-close",
@@ -126,6 +129,9 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     terms->workers = check.conf->workers;
     terms->wait_for = check.conf->wait_for ? check.conf->wait_for : terms->workers;
     terms->local_steps = check.conf->local_steps;
+    terms->suspect_after = check.conf->suspect_after;
+    if (!check.conf->transport && !is_set(&check, "suspect-after"))
+        terms->suspect_after = KOFN_FOREVER; /* in a simulation nobody dies */
     set_end(&check, terms);
     return 0;
 }

@@ -14,6 +14,7 @@ struct kofn_terms {
     uint32_t workers, wait_for, local_steps; /* N, K, U */
     uint64_t rounds;                         /* 0 = without limit */
     uint64_t seconds;                        /* ns; 0 = without limit */
+    uint64_t suspect_after;                  /* ns; KOFN_FOREVER: nobody ever is */
     struct kofn_delay delay;                 /* open */
     struct kofn_straggler *stragglers;       /* owned */
     size_t straggler_count;

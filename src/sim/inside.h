@@ -25,7 +25,7 @@ enum kofn_sim_activity {
 struct kofn_sim_version {
     struct kofn_sim_version *next; /* of those that nobody uses */
     uint32_t references;
-    float data[];
+    KOFN_LINE_ALIGNED float data[];
 };
 
 /* What became of a publication, as its worker can know it from `seen_ns` on. */
@@ -132,7 +132,7 @@ int kofn_sim_bytes_open(struct kofn_sim *sim);
 void kofn_sim_bytes_close(struct kofn_sim *sim);
 
 void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank);
-void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank);
+void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank, uint64_t due);
 void kofn_sim_bytes_drop(struct kofn_sim *sim, uint32_t rank);
 
 /* A finished update: its loss. A gradient is written to the buffer of the next publication. */

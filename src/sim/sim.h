@@ -36,10 +36,10 @@ struct kofn_sim_work {
     /* A round begins for @rank: forget what is not kept over rounds. */
     void (*fresh)(void *arg, uint32_t rank);
 
-    /* A local update of @rank at the parameters @x begins; @x stays as it is until the update has
-     * ended, in one of the calls below.
+    /* A local update of @rank at the parameters @x begins, to end at @due or before; @x stays as it
+     * is until it has ended, in one of the calls below.
      */
-    void (*begin)(void *arg, uint32_t rank, const float *x);
+    void (*begin)(void *arg, uint32_t rank, const float *x, uint64_t due);
 
     /* It is finished: takes the local step in place, or writes the gradient; returns the loss. */
     float (*step)(void *arg, uint32_t rank, float *x);

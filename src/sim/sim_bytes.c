@@ -31,7 +31,7 @@ static struct kofn_sim_version *new_version(struct kofn_sim *sim)
     if (version)
         sim->spare = version->next;
     else
-        version = malloc(sizeof(*version) + sim->parameters * sizeof(float));
+        version = aligned_alloc(KOFN_CACHE_LINE, sizeof(*version) + vector_bytes(sim));
     if (version)
         version->references = 1;
     return version;
@@ -121,13 +121,13 @@ void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank)
     sim->attr.work->fresh(sim->attr.work->arg, rank);
 }
 
-void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank)
+void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank, uint64_t due)
 {
     const struct kofn_sim_worker *worker = &sim->workers[rank];
 
     if (sim->parameters)
         sim->attr.work->begin(sim->attr.work->arg, rank,
-                              sim->gradient ? worker->version->data : worker->x);
+                              sim->gradient ? worker->version->data : worker->x, due);
 }
 
 void kofn_sim_bytes_drop(struct kofn_sim *sim, uint32_t rank)

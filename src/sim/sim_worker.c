@@ -108,6 +108,7 @@ static uint64_t cost(struct kofn_sim *sim, struct kofn_sim_worker *worker)
 static void compute(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
+    uint64_t due;
 
     if (sim->gradient && !credit(worker)) {
         worker->activity = KOFN_SIM_HALTS;
@@ -116,8 +117,9 @@ static void compute(struct kofn_sim *sim, uint32_t rank)
     }
     worker->activity = KOFN_SIM_COMPUTES;
     worker->begin_ns = sim->now;
-    kofn_sim_bytes_begin(sim, rank);
-    kofn_timers_set(&sim->timers, rank, kofn_deadline(sim->now, cost(sim, worker)));
+    due = kofn_deadline(sim->now, cost(sim, worker));
+    kofn_sim_bytes_begin(sim, rank, due);
+    kofn_timers_set(&sim->timers, rank, due);
 }
 
 /* The update in progress has ended. */

@@ -84,6 +84,19 @@ run 2 "quadratic has no accuracy" --model quadratic --target-accuracy 0.5
 run 2 "--json already" --record result.json
 run 2 "not standard output" --record -
 
+# simulations
+sim() { code=$1 text=$2; shift 2; bad "$code" "$text" sim --rounds 1 -n 2 --model none --json result.json "$@"; }
+sim 2 "try exp:40ms"
+sim 2 "try exp:40ms" --delay uniform:0,0
+sim 2 "no --latency" --delay exp:1ms --loss 0.1
+sim 2 "too large" --delay exp:1ms --latency 1ms --loss 1
+sim 2 "no accuracy" --delay exp:1ms --target-accuracy 0.5
+sim 2 "K counts workers" --delay exp:1ms -k 3
+sim 2 "bytes a second" --delay exp:1ms --bandwidth 0
+sim 2 "5Q" --delay exp:1ms --ingest 5Q
+sim 2 "no such option" --delay exp:1ms --transport shm
+sim 1 "--record" --delay exp:1ms --record missing/trace.csv
+
 # files that are not there, or not what they should be
 run 1 "missing.csv" --delay trace:missing.csv
 run 1 "missing" --data cifar10:missing
@@ -118,7 +131,7 @@ bad 1 "--record" run --seconds 1 -n 2 --json ../kept --record missing/trace.csv
 [ -z "$(find .. -name 'kept.*')" ] || fail "left behind: $(find .. -name 'kept.*')"
 
 # help is an answer, not a mistake
-for command in "" run info; do
+for command in "" run info sim; do
     # shellcheck disable=SC2086 # no word where there is no command
     "$kofn" $command --help >../stdout 2>../stderr || fail "kofn $command --help: status $?"
     [ -s ../stdout ] && [ ! -s ../stderr ] || fail "kofn $command --help: not on standard output"

@@ -1,0 +1,90 @@
+#!/bin/sh
+# Simulated jobs: they agree with theory, with themselves on any number of threads, and with what a real job prints.
+. "$top_srcdir/tests/build/lib.sh"
+
+kofn=$top_builddir/kofn
+[ -x "$kofn" ] || skip "the program is not built"
+case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
+unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
+XDG_CONFIG_HOME=$scratch/no-config
+export XDG_CONFIG_HOME
+cd "$scratch" || exit 99
+
+# value KEY FILE: the number behind "KEY" (the first of that name)
+value() { sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*$/\1/p" "$2" | head -1; }
+# holds CONDITION WHAT: CONDITION in awk's words
+holds() { awk "BEGIN { exit !($1) }" || fail "$2: $1"; }
+# near VALUE EXPECTED PERCENT WHAT
+near() { holds "($1 - $2) ^ 2 <= ($2 * $3 / 100) ^ 2" "$4"; }
+
+keys="algorithm workers k local_steps transport rounds seconds round_time_mean updates_per_worker_mean uploads_mean
+publications_mean bytes_mean staleness_mean loss accuracy idle_fraction_mean method per_worker rank pid state updates
+merged late refused lost first_k late_p50 late_p99 cause"
+
+# sim NAME ARGUMENT...: a simulation that must end well; its result is NAME.json
+sim()
+{
+    name=$1
+    shift
+    timeout 300 "$kofn" sim --json "$name.json" "$@" >"$name.out" 2>"$name.err" ||
+        fail "$name: status $?: $(tail -3 "$name.err")"
+    for key in $keys; do
+        grep -q "\"$key\":" "$name.json" || fail "$name: no \"$key\" in its JSON"
+    done
+    grep -q '"method": "simulation"' "$name.json" || fail "$name: not simulated?"
+    grep -q '"transport": null' "$name.json" || fail "$name: over a transport?"
+}
+
+# STSyn's table: mu = 1, M = 20, U = 10 (6000 rounds: a standard error is some 0.3 %)
+sim k5 --model none -n 20 -k 5 -u 10 --delay exp:1 --rounds 6000
+near "$(value round_time_mean k5.json)" 7.56773 1.2 "K = 5: round time"
+near "$(value updates_per_worker_mean k5.json)" 7.56773 1.2 "K = 5: updates"
+near "$(value uploads_mean k5.json)" 19.9871 0.1 "K = 5: uploads"
+sim k5c --model none -n 20 -k 5 -u 10 --delay exp:1 --rounds 6000 --publish on-close
+near "$(value round_time_mean k5c.json)" 7.56773 1.2 "K = 5, on-close: round time"
+holds "$(value publications_mean k5c.json) == $(value uploads_mean k5c.json)" "on-close: publications"
+sim round --model none -n 20 -k 5 -u 10 --delay exp:1@round --rounds 6000
+near "$(value round_time_mean round.json)" 2.79511 1.5 "one draw a round: round time"
+
+# constant times: a message's cost shows to the nanosecond
+sim wire --model none -n 2 -a sync --delay uniform:1ms,1ms --rounds 10 --latency 100us --parameters 250 --bandwidth 10M
+near "$(value round_time_mean wire.json)" 0.0014 0.001 "latency and bandwidth" # 1 ms, and 100 + 100 us each way
+sim ingest --model none -n 4 -a sync --delay uniform:1ms,1ms --rounds 10 --parameters 250 --ingest 10M
+near "$(value round_time_mean ingest.json)" 0.0014 0.001 "ingest" # 1 ms, and four times 100 us
+
+# a slow network: what misses its round is merged late, and nothing is lost
+sim late --model none -n 8 -k 4 -u 5 --delay exp:1ms --latency 500us --rounds 300
+holds "$(value late late.json) > 0" "a slow network: late updates"
+holds "$(value staleness_mean late.json) > 0" "a slow network: staleness"
+sim refuse --model none -n 8 -k 4 -u 5 --delay exp:1ms --latency 500us --rounds 300 --late refuse --loss 0.05
+holds "$(value refused refuse.json) > 0" "refused updates"
+
+# the same seed: the same result, with one thread and with three; another seed: another one
+job="-n 5 -k 3 -u 4 --delay exp:10ms --rounds 30 --model quadratic --latency 2ms"
+# shellcheck disable=SC2086 # words
+for threads in 1 3; do sim "t$threads" $job --threads $threads; done
+grep -v '"command"' t1.json >t1
+grep -v '"command"' t3.json | diff t1 - || fail "three threads, another result"
+# shellcheck disable=SC2086 # words
+sim other $job --seed 2
+[ "$(value loss other.json)" != "$(value loss t1.json)" ] || fail "another seed, the same result"
+
+# a record can be replayed; the delays of a real job can be simulated
+sim record --model none -n 4 -k 2 -u 5 --delay exp:5ms --rounds 50 --record trace.csv
+cut -d, -f8 trace.csv | grep -qx 1 || fail "record: nothing was cut off"
+sim replay --model none -n 4 -k 2 -u 5 --delay trace:trace.csv --rounds 50
+
+# an end in virtual seconds
+sim seconds --model none -n 4 -k 2 --delay exp:5ms --seconds 3
+near "$(value seconds seconds.json)" 3 0.0001 "--seconds"
+
+# Ctrl-C: the result so far, and status 128 + 15
+"$kofn" sim --model none -n 100 -k 50 -u 10 --delay exp:1ms --seconds 1000000 --json stopped.json >stopped.out 2>&1 &
+job=$!
+until grep -q '^\[' stopped.out; do kill -0 $job || fail "stopped: $(cat stopped.out)"; done
+kill -TERM $job
+wait $job
+status=$?
+[ $status -eq 143 ] || fail "stopped: status $status"
+[ "$(value rounds stopped.json)" -gt 0 ] || fail "stopped: no rounds in its JSON"
+exit 0
