@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/attr.h"
+
 const char *kofn_member_state_name(enum kofn_member_state state)
 {
     static const char *const names[] = {"absent",  "joining", "ready", "slow",
@@ -104,12 +106,11 @@ int kofn_server_member(const struct kofn_server *server, uint32_t rank,
     const struct kofn_peer *peer;
     struct kofn_member_report result;
 
-    if (rank >= server->attr.workers || report->size < sizeof(*report))
+    if (rank >= server->attr.workers)
         return KOFN_INVALID;
     member = &server->round.members[rank];
     peer = &server->peers[rank];
     result = (struct kofn_member_report){
-        .size = sizeof(result),
         .rank = rank,
         .epoch = peer->epoch,
         .pid = (int32_t)peer->pid,
@@ -134,6 +135,5 @@ int kofn_server_member(const struct kofn_server *server, uint32_t rank,
         .last_progress_ns = member->progress_ns,
     };
     snprintf(result.host, sizeof(result.host), "%s", peer->host);
-    *report = result;
-    return 0;
+    return kofn__report_give(&result, sizeof(result), report);
 }

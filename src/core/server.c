@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/attr.h"
+
 #define DEFAULT_GRACE (250 * KOFN_NS_PER_MS)
 #define DEFAULT_SUSPECT (2 * KOFN_NS_PER_S)
 #define DEFAULT_JOIN (30 * KOFN_NS_PER_S)
@@ -205,17 +207,20 @@ int kofn__server_open(const struct kofn_server_attr *attr,
                       const struct kofn_transport_ops *transport, void *context,
                       struct kofn_server **server_p)
 {
+    struct kofn_server_attr known;
     struct kofn_server *server;
     int rc;
 
-    if (!attr || attr->size < sizeof(*attr))
-        return kofn_error(attr ? attr->log : NULL, KOFN_INVALID,
-                          "server: the attributes' size is not set");
+    rc = kofn__attr_take(attr, &known, sizeof(known));
+    if (rc)
+        return kofn_error(NULL, rc, "server: %s",
+                          rc == KOFN_INVALID ? "the attributes' size is not set"
+                                             : "an attribute is set that this version lacks");
     server = calloc(1, sizeof(*server));
     if (!server)
-        return kofn_error(attr->log, KOFN_NO_MEMORY, "server: %zu bytes", sizeof(*server));
-    server->attr = *attr;
-    server->log = attr->log;
+        return kofn_error(known.log, KOFN_NO_MEMORY, "server: %zu bytes", sizeof(*server));
+    server->attr = known;
+    server->log = known.log;
     fill_defaults(&server->attr);
     rc = check(&server->attr);
     if (!rc)
@@ -329,15 +334,15 @@ int kofn_server_start(struct kofn_server *server, const float *model)
     return 0;
 }
 
-static void fill_report(const struct kofn_server *server, struct kofn_round_report *report)
+static int fill_report(const struct kofn_server *server, struct kofn_round_report *report)
 {
+    struct kofn_round_report result;
     const struct kofn_round *round = &server->round;
     uint32_t count = server->merged + round->late_count;
 
     if (!report)
-        return;
-    *report = (struct kofn_round_report){
-        .size = sizeof(*report),
+        return 0;
+    result = (struct kofn_round_report){
         .round = round->number,
         .close = round->close,
         .wait_for = round->wait_for,
@@ -354,6 +359,7 @@ static void fill_report(const struct kofn_server *server, struct kofn_round_repo
         .closed_ns = round->closed_ns,
         .published_ns = server->published_ns,
     };
+    return kofn__report_give(&result, sizeof(result), report);
 }
 
 /* Serves until the round is READY, or for as long as there is hope of it. */
@@ -381,6 +387,8 @@ int kofn_server_step(struct kofn_server *server, uint64_t timeout, struct kofn_r
 
     if (!server->serving || server->stopped)
         return kofn_error(server->log, KOFN_INVALID, "a step of a server that is not serving");
+    if (report && report->size <= sizeof(report->size))
+        return kofn_error(server->log, KOFN_INVALID, "the size of a round's report is not set");
     rc = serve_round(server, kofn_deadline(kofn_now_ns(), timeout));
     if (rc)
         return rc;

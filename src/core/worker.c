@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/barrier.h"
+#include "core/attr.h"
 
 #define TIMEOUT_NS (30 * KOFN_NS_PER_S)
 #define SLICE_NS                                                                                   \
@@ -39,18 +40,23 @@ int kofn__worker_wait(struct kofn_worker *worker, uint64_t seen, uint64_t deadli
 
 int kofn_worker_open(const struct kofn_worker_attr *attr, struct kofn_worker **worker_p)
 {
+    struct kofn_worker_attr known;
     struct kofn_worker *worker;
     int rc;
 
-    if (!attr || attr->size < sizeof(*attr) || !attr->address || !attr->parameters)
-        return kofn_error(attr ? attr->log : NULL, KOFN_INVALID,
-                          "worker: size, address and parameters must be set");
+    rc = kofn__attr_take(attr, &known, sizeof(known));
+    if (rc)
+        return kofn_error(NULL, rc, "worker: %s",
+                          rc == KOFN_INVALID ? "the attributes' size is not set"
+                                             : "an attribute is set that this version lacks");
+    if (!known.address || !known.parameters)
+        return kofn_error(known.log, KOFN_INVALID, "worker: address and parameters must be set");
     worker = calloc(1, sizeof(*worker));
     if (!worker)
-        return kofn_error(attr->log, KOFN_NO_MEMORY, "worker: %zu bytes", sizeof(*worker));
-    worker->log = attr->log;
-    worker->timeout = attr->timeout ? attr->timeout : TIMEOUT_NS;
-    rc = kofn__worker_join(worker, attr);
+        return kofn_error(known.log, KOFN_NO_MEMORY, "worker: %zu bytes", sizeof(*worker));
+    worker->log = known.log;
+    worker->timeout = known.timeout ? known.timeout : TIMEOUT_NS;
+    rc = kofn__worker_join(worker, &known);
     if (rc) {
         free(worker);
         return rc;
