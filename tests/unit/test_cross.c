@@ -1,0 +1,235 @@
+/* The simulation and the real engines are one thing: with the same seed and delays, the real server
+ * and workers over the self transport close the same rounds with the same members, merged with the
+ * same weights, as the simulation does.
+ *
+ * The script here is a virtual clock of its own, and as short as can be: the worker whose update
+ * ends next reports it, everything arrives, the server looks, and whoever is cut off or waits takes
+ * the next model. What was merged is read off the model (engine.h).
+ */
+#include <CUnit/CUnit.h>
+#include <CUnit/TestDB.h>
+#include <math.h>
+#include <string.h>
+
+#include "tests/unit/engine.h"
+#include "tests/unit/sim_fixture.h"
+
+#define ROUNDS 20
+
+/* A closed round: local updates merged of each worker, and the weight of each. */
+struct closed {
+    uint32_t updates[ENGINE_WORKERS];
+    double weight[ENGINE_WORKERS];
+};
+
+struct job {
+    const char *algorithm;
+    uint32_t workers, wait_for, local_steps;
+    enum kofn_publish publish;
+    enum kofn_weights weights;
+    const char *delay;
+};
+
+struct log {
+    struct closed rounds[ROUNDS];
+    uint32_t count;
+};
+
+/* ---- simulated ---- */
+
+static void note_simulated(void *arg, const struct kofn_round *round)
+{
+    struct log *log = arg;
+
+    if (log->count == ROUNDS)
+        return;
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        const struct kofn_stamp *held = &round->members[rank].held;
+
+        if (!held->sequence)
+            continue;
+        log->rounds[log->count].updates[rank] = held->updates;
+        log->rounds[log->count].weight[rank] = kofn_round_weight(round, rank);
+    }
+    log->count++;
+}
+
+static void simulate(const struct job *job, uint64_t seed, struct log *log)
+{
+    struct kofn_delay delay;
+    struct kofn_sim_attr attr;
+    struct kofn_round_report report;
+    struct kofn_sim *sim;
+
+    sim_delay(job->delay, &delay);
+    attr = sim_attr(job->algorithm, job->workers, job->wait_for, job->local_steps, &delay);
+    attr.round.publish = job->publish;
+    attr.round.weights = job->weights;
+    attr.seed = seed;
+    attr.closed = note_simulated;
+    attr.arg = log;
+    sim = sim_open(&attr);
+    while (log->count < ROUNDS)
+        sim_next(sim, &report);
+    kofn_sim_close(sim);
+}
+
+/* ---- real ---- */
+
+struct script {
+    struct engine engine;
+    struct kofn_delay delay;
+    struct kofn_delay_source sources[ENGINE_WORKERS];
+    uint64_t due[ENGINE_WORKERS]; /* KOFN_FOREVER: it waits */
+    uint64_t now;
+    uint32_t known[ENGINE_WORKERS]; /* updates that have been read off the model */
+    uint32_t workers;
+};
+
+static void start_update(struct script *script, uint32_t rank)
+{
+    uint32_t round = script->engine.workers[rank].round;
+    double ns = kofn_delay_next(&script->delay, &script->sources[rank], round);
+
+    script->due[rank] = script->now + (uint64_t)(ns + 0.5);
+}
+
+/* Everybody who is cut off, or waits, takes the next model if there is one. */
+static bool take_all(struct script *script)
+{
+    bool any = false;
+
+    engine_deliver(&script->engine);
+    for (uint32_t rank = 0; rank < script->workers; rank++) {
+        struct kofn_worker *handle = script->engine.workers[rank].handle;
+
+        if (script->due[rank] != KOFN_FOREVER && !kofn_worker_check(handle))
+            continue;
+        script->due[rank] = KOFN_FOREVER;
+        if (engine_take(&script->engine, rank))
+            continue;
+        start_update(script, rank);
+        any = true;
+    }
+    return any;
+}
+
+/* What the model has that it had not before. */
+static void read_model(struct script *script, struct closed *closed)
+{
+    for (uint32_t rank = 0; rank < script->workers; rank++)
+        for (;;) {
+            float weight = engine_merged(&script->engine, rank, script->known[rank]);
+
+            if (weight == 0)
+                break;
+            script->known[rank]++;
+            closed->updates[rank]++;
+            closed->weight[rank] = (double)weight;
+        }
+}
+
+/* Updates that were finished but not merged have a place in the model that stays empty. */
+static void skip_unmerged(struct script *script)
+{
+    for (uint32_t rank = 0; rank < script->workers; rank++)
+        script->known[rank] = script->engine.workers[rank].finished;
+}
+
+/* One event, and all that follows from it at the same moment. */
+static void happen(struct script *script, struct log *log)
+{
+    struct kofn_round_report report = {.size = sizeof(report)};
+    uint32_t next = 0;
+
+    for (uint32_t rank = 1; rank < script->workers; rank++)
+        if (script->due[rank] < script->due[next])
+            next = rank;
+    CU_ASSERT_NOT_EQUAL_FATAL(script->due[next], KOFN_FOREVER);
+    script->now = script->due[next];
+    if (engine_update(&script->engine, next) == 0)
+        start_update(script, next);
+    else
+        script->due[next] = KOFN_FOREVER;
+    for (int again = 0; again < 4; again++) {
+        engine_deliver(&script->engine);
+        if (!engine_step(&script->engine, &report)) {
+            if (log->count < ROUNDS)
+                read_model(script, &log->rounds[log->count]);
+            log->count++;
+            skip_unmerged(script);
+        }
+        take_all(script);
+    }
+}
+
+static void act(const struct job *job, uint64_t seed, struct log *log)
+{
+    static struct script script;
+    struct kofn_server_attr attr =
+        engine_attr(job->algorithm, job->workers, job->wait_for, job->local_steps);
+
+    memset(&script, 0, sizeof(script));
+    attr.publish = job->publish;
+    attr.weights = job->weights;
+    script.workers = job->workers;
+    script.now = 1;
+    sim_delay(job->delay, &script.delay);
+    engine_open(&script.engine, &attr);
+    for (uint32_t rank = 0; rank < job->workers; rank++) {
+        kofn_delay_source_init(&script.sources[rank], seed, rank);
+        script.due[rank] = KOFN_FOREVER;
+    }
+    take_all(&script);
+    while (log->count < ROUNDS)
+        happen(&script, log);
+    engine_close(&script.engine);
+}
+
+/* ---- compared ---- */
+
+static void compare(const struct job *job, uint64_t seed)
+{
+    struct log simulated = {0}, real = {0};
+
+    simulate(job, seed, &simulated);
+    act(job, seed, &real);
+    for (uint32_t i = 0; i < ROUNDS; i++)
+        for (uint32_t rank = 0; rank < job->workers; rank++) {
+            const struct closed *a = &simulated.rounds[i], *b = &real.rounds[i];
+
+            CU_ASSERT_DOUBLE_EQUAL(a->weight[rank], b->weight[rank], 1e-6);
+            if (a->updates[rank] == b->updates[rank])
+                continue;
+            printf("# %s, seed %llu, round %u, rank %u: %u updates simulated, %u real\n",
+                   job->algorithm, (unsigned long long)seed, i + 1, rank, a->updates[rank],
+                   b->updates[rank]);
+            CU_FAIL_FATAL("the simulation and the engines differ");
+        }
+}
+
+static const struct job jobs[] = {
+    {"sync", 4, 4, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"sync", 4, 4, 1, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"local", 4, 4, 5, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "pareto:2,1ms"},
+    {"local", 4, 4, 5, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"stsyn", 4, 2, 3, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"stsyn", 4, 3, 4, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_FEDNOVA, "exp:1ms"},
+    {"stsyn", 4, 2, 3, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"stsyn", 3, 3, 4, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_FEDNOVA, "shifted-exp:1ms,1ms"},
+    {"stsyn", 4, 1, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "uniform:1ms,3ms@round"},
+};
+
+static void test_same_rounds(void)
+{
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(jobs); i++)
+        for (uint64_t seed = 1; seed <= 5; seed++)
+            compare(&jobs[i], seed);
+}
+
+void kofn_suite_cross(void)
+{
+    CU_pSuite suite = CU_add_suite("cross", NULL, NULL);
+
+    CU_add_test(suite, "a simulation and the real engines close the same rounds", test_same_rounds);
+}
