@@ -154,7 +154,7 @@ int kofn_server_start(struct kofn_server *server, const float *model);
  *
  * @timeout  gives up after this long (KOFN_TIMEOUT; the round stays open and a later call goes on
  * with it)
- * @report   out, may be NULL
+ * @report   out, may be NULL; its size must be set
  * Returns 0, KOFN_TIMEOUT, KOFN_GONE if no worker is left that could close it, KOFN_INTERRUPTED,
  * KOFN_SYSTEM.
  */

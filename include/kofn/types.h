@@ -2,8 +2,9 @@
  *
  * Everything here is plain data. Structures a caller fills begin with `size`, set to sizeof the
  * structure as the caller was compiled, so that a newer library can tell which fields an older
- * caller knows. A zero in any other field asks for the default. Times are nanoseconds of
- * CLOCK_MONOTONIC; durations are nanoseconds.
+ * caller knows; kofn_update and kofn_receipt, which are small and passed often, never grow. A zero
+ * in any other field asks for the default. Times are nanoseconds of CLOCK_MONOTONIC; durations are
+ * nanoseconds.
  */
 #ifndef KOFN_TYPES_H
 #define KOFN_TYPES_H

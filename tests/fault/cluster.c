@@ -107,6 +107,7 @@ bool cluster_start(struct cluster *cluster)
 
 bool cluster_step(struct cluster *cluster, unsigned rounds)
 {
+    cluster->report.size = sizeof(cluster->report);
     while (rounds--)
         if (kofn_server_step(cluster->server, CLUSTER_PATIENCE, &cluster->report))
             return false;

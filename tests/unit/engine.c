@@ -152,6 +152,8 @@ void engine_serve(struct engine *engine)
 int engine_step(struct engine *engine, struct kofn_round_report *report)
 {
     engine->server->tick_ns = 0;
+    if (report)
+        report->size = sizeof(*report);
     return kofn_server_step(engine->server, 0, report);
 }
 
