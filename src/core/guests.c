@@ -167,21 +167,26 @@ static void welcome(struct kofn_server *server, struct kofn_guest *guest)
                  guest->pid, rank);
 }
 
-static bool rank_taken(const struct kofn_server *server, uint32_t rank)
+/* @pid  out: of the process that has it */
+static bool rank_taken(const struct kofn_server *server, uint32_t rank, uint32_t *pid)
 {
+    *pid = server->peers[rank].pid;
     if (kofn_member_connected(&server->round.members[rank]))
         return true;
-    for (uint32_t i = 0; i < KOFN_GUESTS; i++)
-        if (server->guests[i].control >= 0 && server->guests[i].greeted &&
-            server->guests[i].hello.hello.rank == rank)
+    for (uint32_t i = 0; i < KOFN_GUESTS; i++) {
+        const struct kofn_guest *guest = &server->guests[i];
+
+        *pid = guest->pid;
+        if (guest->control >= 0 && guest->greeted && guest->hello.hello.rank == rank)
             return true;
+    }
     return false;
 }
 
 static void hello(struct kofn_server *server, struct kofn_guest *guest,
                   const struct kofn_wire *message)
 {
-    uint32_t rank = message->hello.rank;
+    uint32_t rank = message->hello.rank, holder;
 
     if (rank >= server->attr.workers)
         refuse(server, guest, KOFN_INVALID, "rank %u is not below the number of workers, %u", rank,
@@ -190,9 +195,8 @@ static void hello(struct kofn_server *server, struct kofn_guest *guest,
         refuse(server, guest, KOFN_INVALID, "its model has %llu parameters, the server's has %llu",
                (unsigned long long)message->hello.parameters,
                (unsigned long long)server->attr.parameters);
-    else if (rank_taken(server, rank))
-        refuse(server, guest, KOFN_INVALID, "rank %u is taken by pid %u", rank,
-               server->peers[rank].pid);
+    else if (rank_taken(server, rank, &holder))
+        refuse(server, guest, KOFN_INVALID, "rank %u is taken by pid %u", rank, holder);
     else {
         guest->hello = *message;
         guest->greeted = true;

@@ -145,11 +145,13 @@ static void free_arrays(struct kofn_server *server)
     free(server->updates);
     free(server->weights);
     free(server->late_sum);
+    free(server->late_next);
 }
 
 static int allocate_arrays(struct kofn_server *server)
 {
     size_t n = server->attr.workers;
+    size_t bytes = kofn_round_up(server->attr.parameters * sizeof(float), KOFN_CACHE_LINE);
 
     server->peers = calloc(n, sizeof(*server->peers));
     server->beats_seen = calloc(n, sizeof(*server->beats_seen));
@@ -157,10 +159,10 @@ static int allocate_arrays(struct kofn_server *server)
     server->ranks = calloc(n + 1, sizeof(*server->ranks)); /* + 1: the late sum */
     server->updates = calloc(n + 1, sizeof(*server->updates));
     server->weights = calloc(n + 1, sizeof(*server->weights));
-    server->late_sum = aligned_alloc(
-        KOFN_CACHE_LINE, kofn_round_up(server->attr.parameters * sizeof(float), KOFN_CACHE_LINE));
+    server->late_sum = aligned_alloc(KOFN_CACHE_LINE, bytes); /* touched where something is late */
+    server->late_next = aligned_alloc(KOFN_CACHE_LINE, bytes);
     if (!server->peers || !server->beats_seen || !server->beats_changed || !server->ranks ||
-        !server->updates || !server->weights || !server->late_sum) {
+        !server->updates || !server->weights || !server->late_sum || !server->late_next) {
         free_arrays(server);
         return kofn_error(server->log, KOFN_NO_MEMORY, "server: %zu workers, %llu parameters", n,
                           (unsigned long long)server->attr.parameters);
@@ -402,10 +404,15 @@ int kofn_server_step(struct kofn_server *server, uint64_t timeout, struct kofn_r
 /* Merges what the open round has, so that no finished work is lost to the end of the job. */
 static void close_last_round(struct kofn_server *server, uint64_t deadline)
 {
+    int rc;
+
     kofn__serve_arrivals(server);
     if (server->round.phase == KOFN_PHASE_OPEN)
         kofn_round_stop(&server->round, kofn_now_ns());
-    if (serve_round(server, deadline)) /* without those who have not answered by now */
+    do { /* an interrupt that has not been seen yet was for a step */
+        rc = serve_round(server, deadline);
+    } while (rc == KOFN_INTERRUPTED);
+    if (rc) /* without those who have not answered by now */
         kofn_round_stop(&server->round, kofn_now_ns());
     kofn__merge_round(server);
     kofn_round_next(&server->round, kofn_now_ns());
