@@ -91,9 +91,10 @@ int kofn_worker_view(struct kofn_worker *worker, const float **model, uint32_t *
 
 /* Registered memory in which the next update is to be filled, kofn_job.parameters f32, for jobs
  * whose payload is GRADIENT; NULL for jobs of DELTA payload, whose updates kofn computes from the
- * model passed to kofn_worker_report(), and when the job is over or the server gone: the next
- * report or take says which. Valid until the next report. Contents are undefined. Call it after a
- * successful take, before each local update.
+ * model passed to kofn_worker_report(), and when the job is over, the server gone or a signal has
+ * interrupted the wait for a free buffer: kofn_worker_report() then counts nothing and says which
+ * (KOFN_INTERRUPTED: call this again). Valid until the next report. Contents are undefined. Call it
+ * after a successful take, before each local update.
  */
 float *kofn_worker_gradient(struct kofn_worker *worker);
 
@@ -150,7 +151,8 @@ const char *kofn_server_address(const struct kofn_server *server);
 int kofn_server_start(struct kofn_server *server, const float *model);
 
 /* Serves the workers until the current round has closed, its members are merged and the next model
- * is out.
+ * is out. Workers are served, and hear that the server lives, in here alone: one that does something
+ * else for longer than their timeout (kofn_worker_attr, 30 s) is given up by them as hung.
  *
  * @timeout  gives up after this long (KOFN_TIMEOUT; the round stays open and a later call goes on
  * with it)
