@@ -4,9 +4,11 @@
 #include "transports/self/self.h"
 #include "transports/shm/shm.h"
 #include "transports/transport.h"
+#include "transports/uring/uring.h"
 
 static const struct kofn_transport_ops *const transports[] = {
     &kofn_shm,
+    &kofn_tcp,
     &kofn_self,
 };
 

@@ -24,8 +24,9 @@ struct contract_fixture {
     /* Everything that has been sent arrives; NULL if it does so by itself. */
     void (*settle)(void *context);
 
-    bool concurrent;    /* ends may be in different threads and processes, and waits sleep */
-    bool reclaim_waits; /* a slot is not free before its worker's process has ended */
+    const char *options; /* of hub and endpoints, as --transport-option has them */
+    bool concurrent;     /* ends may be in different threads and processes, and waits sleep */
+    bool reclaim_waits;  /* a slot is not free before its worker's process has ended */
 };
 
 #define WORLD_MAX 64

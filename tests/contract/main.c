@@ -5,6 +5,7 @@
 #include "tests/contract/suites.h"
 #include "transports/self/self.h"
 #include "transports/shm/shm.h"
+#include "transports/uring/uring.h"
 
 /* CUnit's tests take no argument, so what they run against is static: one suite, one process. */
 static const struct contract_fixture *current;
@@ -91,10 +92,28 @@ static void add_shm(void)
     add(&fixture);
 }
 
+static void add_tcp_uring(void)
+{
+    static const struct contract_fixture fixture = {
+        .name = "tcp-uring", .ops = &kofn_tcp, .options = "engine=uring", .concurrent = true};
+
+    add(&fixture);
+}
+
+static void add_tcp_poll(void)
+{
+    static const struct contract_fixture fixture = {
+        .name = "tcp-poll", .ops = &kofn_tcp, .options = "engine=poll", .concurrent = true};
+
+    add(&fixture);
+}
+
 static const struct kofn_suite suites[] = {
     {"self", add_self},
     {"self-pushed", add_self_pushed},
     {"shm", add_shm},
+    {"tcp-uring", add_tcp_uring},
+    {"tcp-poll", add_tcp_poll},
     {"fabric", contract_add_fabric},
     {"isolation", contract_add_isolation},
 };

@@ -5,11 +5,20 @@
 
 #include "base/barrier.h"
 #include "base/clock.h"
+#include "base/racy.h"
 #include "tests/contract/contract.h"
 
 #define KILLS 60
 #define ROUNDS 10000
 #define BYTES 50000 /* long enough that a kill falls into the middle of it */
+
+#ifdef KOFN_THREAD_SANITIZER
+/* A transport may have threads on both sides of a fork, which the sanitizer ends by default. */
+const char *__tsan_default_options(void)
+{
+    return "die_after_fork=0";
+}
+#endif
 
 static bool needs_processes(void)
 {

@@ -57,6 +57,7 @@ void world_open(struct world *world, uint32_t workers, uint64_t bytes, uint32_t 
     }
     attr.slot = attr.model = world->geometry;
     attr.context = world->context;
+    attr.options = contract_fixture()->options;
     CU_ASSERT_EQUAL_FATAL(contract_ops()->hub_open(&attr, &world->hub), 0);
 }
 
@@ -78,6 +79,7 @@ struct kofn_endpoint_attr world_endpoint_attr(const struct world *world, uint32_
                                        .slot = world->geometry,
                                        .model = world->geometry,
                                        .spin = spin,
+                                       .options = contract_fixture()->options,
                                        .context = world->context,
                                        .log = &contract_quiet};
 }

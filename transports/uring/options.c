@@ -1,0 +1,36 @@
+#include "transports/uring/options.h"
+
+#include "base/log.h"
+
+static int choose_engine(struct kofn_text value, struct kofn__tcp_options *options,
+                         const struct kofn_log *log)
+{
+    const char *reason;
+    bool wanted = kofn_text_is(value, "uring");
+
+    if (!wanted && !kofn_text_is(value, "auto") && !kofn_text_is(value, "poll"))
+        return kofn_error(log, KOFN_INVALID, "tcp: engine=%.*s: must be auto, uring or poll",
+                          KOFN_TEXT_ARGS(value));
+    options->engine = &kofn__engine_poll;
+    if (kofn_text_is(value, "poll"))
+        return 0;
+    if (kofn__engine_uring_allowed(&reason))
+        options->engine = &kofn__engine_uring;
+    else if (wanted)
+        return kofn_error(log, KOFN_UNSUPPORTED, "tcp: engine=uring: %s", reason);
+    return 0;
+}
+
+int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
+                           const struct kofn_log *log)
+{
+    struct kofn_text key, value, engine = {"auto", 4};
+    const char *rest = NULL;
+
+    while (kofn_transport_option(text, &rest, &key, &value)) {
+        if (!kofn_text_is(key, "engine"))
+            return kofn_error(log, KOFN_INVALID, "tcp: has no option '%.*s'", KOFN_TEXT_ARGS(key));
+        engine = value;
+    }
+    return choose_engine(engine, options, log);
+}

@@ -1,0 +1,18 @@
+/* options.h: what --transport-option may say to this transport. */
+#ifndef KOFN_TRANSPORTS_URING_OPTIONS_H
+#define KOFN_TRANSPORTS_URING_OPTIONS_H
+
+#include "transports/transport.h"
+#include "transports/uring/engine.h"
+
+struct kofn__tcp_options {
+    const struct kofn__engine_ops *engine; /* `auto` = uring where it is allowed, else poll */
+};
+
+/* KOFN_INVALID for a key or value that is unknown, KOFN_UNSUPPORTED for engine=uring where that is
+ * not allowed; logged.
+ */
+int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
+                           const struct kofn_log *log);
+
+#endif
