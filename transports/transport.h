@@ -37,8 +37,8 @@ enum kofn_capability {
     KOFN_CAP_READ = 1 << 3, /* hub_read(): the server can read endpoint buffers (--publish pull) */
     KOFN_CAP_REGISTER =
         1 << 4, /* endpoint_register(): memory of the user's own can be published from */
-    KOFN_CAP_ONE_HOST = 1 << 5, /* offers hold descriptors: the control channel is "shm:NAME", for
-                                   all others it is "tcp:HOST:PORT" */
+    KOFN_CAP_ONE_HOST = 1 << 5, /* needs both ends on one host, as where offers hold descriptors:
+                                   the control channel is "shm:NAME", for others "tcp:HOST:PORT" */
 };
 
 enum kofn_memory_type { KOFN_MEMORY_HOST };

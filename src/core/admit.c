@@ -20,43 +20,46 @@ int kofn__admit_watch(struct kofn_server *server, int fd, enum kofn_watched kind
     return epoll_ctl(server->epoll, operation, fd, &event);
 }
 
-int kofn__admit_open(struct kofn_server *server)
+int kofn__admit_open(struct kofn_server *server, bool network)
 {
     int rc;
 
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (server->epoll < 0)
         return kofn_error_errno(server->log, "control channel: epoll");
-    rc = kofn__guests_open(server);
+    rc = kofn__guests_open(server, network);
     if (rc)
         close(server->epoll);
     return rc;
 }
 
-static void close_fd(int *fd)
+/* Ends what is known of a rank's process: its connection, and its pidfd. */
+static void hang_up(struct kofn_peer *peer)
 {
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
+    kofn_channel_close(peer->control); /* which takes it out of the epoll set */
+    peer->control = NULL;
+    if (peer->pidfd >= 0)
+        close(peer->pidfd);
+    peer->pidfd = -1;
 }
 
 void kofn__admit_close(struct kofn_server *server)
 {
-    for (uint32_t rank = 0; rank < server->attr.workers; rank++) {
-        close_fd(&server->peers[rank].control);
-        close_fd(&server->peers[rank].pidfd);
-    }
+    for (uint32_t rank = 0; server->peers && rank < server->attr.workers; rank++)
+        hang_up(&server->peers[rank]);
     kofn__guests_close(server);
     close(server->epoll);
 }
 
-/* Can nothing be written to the member's slot any more? */
+/* Can the process not write to the member's slot any more? Over a network nobody knows. */
 static bool process_ended(const struct kofn_peer *peer)
 {
     struct pollfd process = {.fd = peer->pidfd, .events = POLLIN};
 
-    if (peer->left || peer->pidfd < 0)
-        return true; /* it has unmapped its slot itself, or had ended before it could be watched */
+    if (peer->network)
+        return false;
+    if (peer->left || peer->ended || peer->pidfd < 0)
+        return true; /* it has unmapped its slot itself, or has never had it */
     return poll(&process, 1, 0) == 1;
 }
 
@@ -71,8 +74,7 @@ static bool reclaim(struct kofn_server *server, uint32_t rank)
         server->hub->ops->hub_reclaim(server->hub, rank, process_ended(peer)))
         return false;
     peer->admitted = false;
-    close_fd(&peer->control);
-    close_fd(&peer->pidfd);
+    hang_up(peer);
     return true;
 }
 
@@ -89,7 +91,7 @@ int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, co
         return rc;
     peer->epoch++;
     peer->admitted = true;
-    peer->evicted = peer->left = false;
+    peer->evicted = peer->left = peer->ended = peer->network = false;
     peer->sequence = peer->released = peer->pushed = 0;
     peer->pid = pid;
     peer->refusals = 0;
@@ -195,7 +197,7 @@ static void peer_event(struct kofn_server *server, uint32_t rank)
     const char *reason = "";
     int rc;
 
-    if (peer->control < 0)
+    if (!peer->control)
         return;
     rc = kofn_channel_receive(peer->control, 0, &message, NULL, &reason);
     if (rc == KOFN_AGAIN || rc == KOFN_INTERRUPTED)
@@ -205,11 +207,9 @@ static void peer_event(struct kofn_server *server, uint32_t rank)
         return;
     }
     drain(server);
-    kofn__admit_gone(server, rank,
-                     rc == KOFN_GONE ? "its process has ended, or closed its connection"
-                     : rc            ? reason
-                                     : "it sent a message out of turn");
-    close_fd(&peer->control); /* closing takes it out of the epoll set */
+    kofn__admit_gone(server, rank, rc ? reason : "it sent a message out of turn");
+    kofn_channel_close(peer->control);
+    peer->control = NULL;
 }
 
 static void say_alive(struct kofn_server *server, uint64_t now)
@@ -220,7 +220,7 @@ static void say_alive(struct kofn_server *server, uint64_t now)
         return;
     server->alive_ns = now + ALIVE_NS;
     for (uint32_t rank = 0; rank < server->attr.workers; rank++)
-        if (server->peers[rank].control >= 0)
+        if (server->peers[rank].control)
             kofn_channel_send(server->peers[rank].control, &alive,
                               NULL); /* one that sleeps gets fewer */
 }

@@ -2,19 +2,16 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 
-#define BACKLOG 128
-#define RETRY_NS                                                                                   \
-    (10 * KOFN_NS_PER_MS) /* between two attempts to reach a server that is not there yet */
-
-static const char scheme[] = "shm:";
+#define RETRY_NS (10 * KOFN_NS_PER_MS) /* between the first attempts to reach a server */
+#define RETRY_MAX_NS (500 * KOFN_NS_PER_MS)
+#define SAY_NS (3 * KOFN_NS_PER_S) /* a wait that is worth a word */
 
 void kofn_fds_close(struct kofn_fds *fds)
 {
@@ -23,158 +20,177 @@ void kofn_fds_close(struct kofn_fds *fds)
     fds->count = 0;
 }
 
-/* The abstract socket address of "shm:NAME". */
-static int socket_address(const char *address, struct sockaddr_un *result, socklen_t *length,
-                          const struct kofn_log *log)
+/* ---- listeners ---- */
+
+int kofn_listener_open(const struct kofn_listener_attr *attr, struct kofn_listener *listener)
 {
-    const char *name = address + strlen(scheme);
-    int used;
-
-    if (strncmp(address, scheme, strlen(scheme)) || !*name || strlen(address) >= KOFN_ADDRESS_BYTES)
-        return kofn_error(log, KOFN_INVALID, "address '%.120s' is not of the form shm:NAME",
-                          address);
-    memset(result, 0, sizeof(*result));
-    result->sun_family = AF_UNIX;
-    used = snprintf(result->sun_path + 1, sizeof(result->sun_path) - 1, "kofn.%s", name);
-    *length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)used);
-    return 0;
-}
-
-int kofn_channel_listen(const char *address, char name[KOFN_ADDRESS_BYTES], int *fd,
-                        const struct kofn_log *log)
-{
-    struct sockaddr_un where;
-    char fresh[KOFN_ADDRESS_BYTES];
-    socklen_t length;
-    int listener, rc;
-
-    if (!address) {
-        snprintf(fresh, sizeof(fresh), "%s%ld-%llx", scheme, (long)getpid(),
-                 (unsigned long long)kofn_now_ns());
-        address = fresh;
-    }
-    rc = socket_address(address, &where, &length, log);
-    if (rc)
-        return rc;
-    listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0)
-        return kofn_error_errno(log, "control channel: socket");
-    if (bind(listener, (struct sockaddr *)&where, length) || listen(listener, BACKLOG)) {
-        rc = kofn_error_errno(log, "control channel: cannot listen on %s", address);
-        close(listener);
-        return rc;
-    }
-    snprintf(name, KOFN_ADDRESS_BYTES, "%s", address);
-    *fd = listener;
-    return 0;
-}
-
-int kofn_channel_accept(int listener, int *fd, int *pid, const struct kofn_log *log)
-{
-    struct ucred peer;
-    socklen_t length = sizeof(peer);
-    int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-    if (accepted < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
-        return kofn_error_errno(log, "control channel: a worker cannot be let in");
-    if (accepted < 0)
-        return KOFN_AGAIN; /* nothing there, or it has hung up already: the next one is as good */
-    if (getsockopt(accepted, SOL_SOCKET, SO_PEERCRED, &peer, &length) ||
-        (peer.uid != geteuid() && peer.uid != 0)) {
-        close(accepted);
-        return kofn_error(log, KOFN_REFUSED, "a process of another user tried to join; refused");
-    }
-    *fd = accepted;
-    *pid = peer.pid;
-    return 0;
-}
-
-static int connect_once(const struct sockaddr_un *where, socklen_t length, int *fd)
-{
-    int tried = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (tried < 0)
-        return KOFN_SYSTEM;
-    if (connect(tried, (const struct sockaddr *)where, length)) {
-        int error = errno;
-
-        close(tried);
-        errno = error;
-        return error == ECONNREFUSED || error == EAGAIN || error == EINTR ? KOFN_AGAIN
-                                                                          : KOFN_SYSTEM;
-    }
-    *fd = tried;
-    return 0;
-}
-
-int kofn_channel_connect(const char *address, uint64_t deadline, int *fd,
-                         const struct kofn_log *log)
-{
-    struct timespec pause = {.tv_nsec = RETRY_NS};
-    struct sockaddr_un where;
-    uint64_t began = kofn_now_ns();
-    socklen_t length;
+    struct kofn_listener made = {.fd = -1, .silence = attr->silence};
+    bool network = attr->address ? kofn_address_network(attr->address) : attr->network;
     int rc;
 
-    rc = socket_address(address, &where, &length, log);
+    if (attr->address && strlen(attr->address) >= KOFN_ADDRESS_BYTES)
+        return kofn_error(attr->log, KOFN_INVALID, "address '%.40s...' is too long", attr->address);
+    rc = network ? kofn__tcp_listen(attr, &made) : kofn__unix_listen(attr, &made);
+    if (!rc)
+        *listener = made;
+    return rc;
+}
+
+void kofn_listener_close(struct kofn_listener *listener)
+{
+    if (listener->fd >= 0)
+        close(listener->fd);
+    listener->fd = -1;
+}
+
+/* Makes a channel of a connected socket, which is closed if that fails. */
+static int make_channel(int fd, bool network, uint64_t silence, struct kofn_channel **channel_p,
+                        const struct kofn_log *log)
+{
+    struct kofn_channel *channel = calloc(1, sizeof(*channel));
+    int rc;
+
+    if (!channel) {
+        close(fd);
+        return kofn_error(log, KOFN_NO_MEMORY, "control channel: no memory for a connection");
+    }
+    channel->fd = fd;
+    channel->network = network;
+    rc = network ? kofn__tcp_identify(fd, silence, channel) : kofn__unix_identify(fd, channel, log);
+    if (rc) {
+        kofn_channel_close(channel);
+        return rc;
+    }
+    *channel_p = channel;
+    return 0;
+}
+
+int kofn_listener_accept(const struct kofn_listener *listener, struct kofn_channel **channel_p,
+                         const struct kofn_log *log)
+{
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+        return kofn_error_errno(log, "control channel: a worker cannot be let in");
+    if (fd < 0)
+        return KOFN_AGAIN; /* nothing there, or it has hung up already: the next one is as good */
+    return make_channel(fd, listener->network, listener->silence, channel_p, log);
+}
+
+/* ---- connecting ---- */
+
+/* A little less than @pause at random, so that those who wait for one server do not all come at
+ * once. */
+static void sleep_for(uint64_t pause, uint64_t now)
+{
+    uint64_t ns = pause - (now ^ (uint64_t)getpid() * 2654435761u) % (pause / 4);
+    struct timespec time = {.tv_sec = 0, .tv_nsec = (long)ns};
+
+    nanosleep(&time, NULL);
+}
+
+int kofn_channel_connect(const struct kofn_connect_attr *attr, struct kofn_channel **channel_p)
+{
+    bool network = kofn_address_network(attr->address), said = false;
+    kofn__connect *once = network ? kofn__tcp_connect : kofn__unix_connect;
+    uint64_t began = kofn_now_ns(), now = began, pause = RETRY_NS;
+    const char *why = "";
+    int fd, rc;
+
+    while ((rc = once(attr, &fd, &why)) == KOFN_AGAIN) {
+        now = kofn_now_ns();
+        if (now >= attr->deadline)
+            return kofn_error(attr->log, KOFN_TIMEOUT, "no server at %s for %.1f s: %s",
+                              attr->address, (double)(now - began) / 1e9, why);
+        if (!said && now - began > SAY_NS)
+            kofn_log(attr->log, KOFN_LOG_WARN, "no server at %s yet: %s; waiting for it",
+                     attr->address, why);
+        said |= now - began > SAY_NS;
+        sleep_for(KOFN_MIN(pause, attr->deadline - now + KOFN_NS_PER_MS), now);
+        pause = KOFN_MIN(pause + pause / 2, RETRY_MAX_NS);
+    }
     if (rc)
         return rc;
-    while ((rc = connect_once(&where, length, fd)) == KOFN_AGAIN) {
-        if (kofn_now_ns() >= deadline)
-            return kofn_error(log, KOFN_TIMEOUT, "no server at %s for %.1f s", address,
-                              (double)(kofn_now_ns() - began) / 1e9);
-        nanosleep(&pause, NULL);
-    }
-    return rc ? kofn_error_errno(log, "cannot connect to %s", address) : 0;
+    rc = make_channel(fd, network, attr->silence, channel_p, attr->log);
+    return rc == KOFN_AGAIN ? kofn_error(attr->log, KOFN_GONE, "%s hung up at once", attr->address)
+                            : rc;
 }
 
-int kofn_channel_send(int fd, const struct kofn_wire *message, const struct kofn_fds *fds)
+void kofn_channel_close(struct kofn_channel *channel)
 {
-    unsigned char bytes[KOFN_WIRE_BYTES];
-    union {
-        char bytes[CMSG_SPACE(sizeof(int) * KOFN_CHANNEL_FDS)];
-        struct cmsghdr align;
-    } control;
-    struct iovec part = {bytes, kofn_wire_pack(message, bytes)};
-    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-
-    if (fds && fds->count) {
-        struct cmsghdr *rights;
-
-        memset(&control, 0, sizeof(control));
-        header.msg_control = control.bytes;
-        header.msg_controllen = CMSG_SPACE(sizeof(int) * fds->count);
-        rights = CMSG_FIRSTHDR(&header);
-        rights->cmsg_level = SOL_SOCKET;
-        rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof(int) * fds->count);
-        memcpy(CMSG_DATA(rights), fds->fds, sizeof(int) * fds->count);
-    }
-    if (sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-        return 0;
-    return errno == EAGAIN || errno == EINTR ? KOFN_AGAIN : KOFN_GONE;
+    if (!channel)
+        return;
+    close(channel->fd);
+    free(channel);
 }
 
-/* Takes the descriptors out of a received header, never more than there is room for. */
-static void take_fds(struct msghdr *header, struct kofn_fds *fds)
-{
-    fds->count = 0;
-    for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
-        size_t count;
+/* ---- messages on a stream ---- */
 
-        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+/* Sends what is left of an earlier message. Returns 0, KOFN_AGAIN, KOFN_GONE. */
+static int flush(struct kofn_channel *channel)
+{
+    while (channel->out_left) {
+        const unsigned char *from = channel->out + channel->out_length - channel->out_left;
+        ssize_t n = send(channel->fd, from, channel->out_left, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
             continue;
-        count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-            if (fds->count < KOFN_CHANNEL_FDS)
-                fds->fds[fds->count++] = fd;
-            else
-                close(fd);
-        }
+        if (n < 0)
+            return errno == EAGAIN ? KOFN_AGAIN : KOFN_GONE;
+        channel->out_left -= (uint32_t)n;
     }
+    return 0;
+}
+
+static int send_frame(struct kofn_channel *channel, const struct kofn_wire *message)
+{
+    int rc = flush(channel);
+
+    if (rc)
+        return rc;
+    channel->out_length = channel->out_left = (uint32_t)kofn_frame_pack(message, channel->out);
+    rc = flush(channel);
+    if (rc != KOFN_AGAIN)
+        return rc;
+    if (channel->out_left < channel->out_length)
+        return 0; /* it has begun: the rest goes out before anything else */
+    channel->out_left = 0;
+    return KOFN_AGAIN;
+}
+
+static int receive_frame(struct kofn_channel *channel, struct kofn_wire *message,
+                         const char **reason)
+{
+    struct kofn_frame *frame = &channel->in;
+    int wanted;
+
+    while ((wanted = kofn_frame_wanted(frame)) > 0) {
+        ssize_t n = recv(channel->fd, frame->bytes + frame->filled, (size_t)wanted, MSG_DONTWAIT);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return KOFN_AGAIN;
+        *reason = n == 0                ? "its process has ended, or closed its connection"
+                  : errno == ETIMEDOUT  ? "its host does not answer any more"
+                  : errno == ECONNRESET ? "its connection was reset"
+                                        : "its connection has failed";
+        if (n <= 0)
+            return KOFN_GONE;
+        frame->filled += (uint32_t)n;
+    }
+    *reason = "not a message of kofn";
+    return wanted ? KOFN_PROTOCOL : kofn_frame_take(frame, message, reason);
+}
+
+/* ---- messages ---- */
+
+int kofn_channel_send(struct kofn_channel *channel, const struct kofn_wire *message,
+                      const struct kofn_fds *fds)
+{
+    if (!channel->network)
+        return kofn__unix_send(channel->fd, message, fds);
+    return fds && fds->count ? KOFN_UNSUPPORTED : send_frame(channel, message);
 }
 
 static int wait_readable(int fd, uint64_t deadline)
@@ -191,42 +207,29 @@ static int wait_readable(int fd, uint64_t deadline)
     return rc ? 0 : KOFN_AGAIN;
 }
 
-int kofn_channel_receive(int fd, uint64_t deadline, struct kofn_wire *message, struct kofn_fds *fds,
-                         const char **reason)
+int kofn_channel_receive(struct kofn_channel *channel, uint64_t deadline, struct kofn_wire *message,
+                         struct kofn_fds *fds, const char **reason)
 {
-    unsigned char
-        bytes[KOFN_WIRE_BYTES + 1]; /* one more, so that too long a message is seen as such */
-    union {
-        char bytes[CMSG_SPACE(sizeof(int) * KOFN_CHANNEL_FDS)];
-        struct cmsghdr align;
-    } control;
-    struct iovec part = {bytes, sizeof(bytes)};
-    struct msghdr header = {.msg_iov = &part,
-                            .msg_iovlen = 1,
-                            .msg_control = control.bytes,
-                            .msg_controllen = sizeof(control)};
-    struct kofn_fds received = {0};
-    ssize_t length;
-    int rc = wait_readable(fd, deadline);
+    int rc = deadline ? wait_readable(channel->fd, deadline) : 0;
 
+    *reason = "its connection has failed";
     if (rc)
         return rc;
-    length = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (length < 0 &&
-        errno == ECONNRESET) /* it closed with unread mail; what it sent is still here */
-        length = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (length < 0)
-        return errno == EAGAIN || errno == EINTR ? KOFN_AGAIN : KOFN_GONE;
-    take_fds(&header, &received); /* even an empty message can have some */
-    if (header.msg_flags & MSG_CTRUNC) {
-        kofn_fds_close(&received);
-        *reason = "descriptors that cannot be taken: too many of them, or too many open files";
-        return KOFN_PROTOCOL;
-    }
-    rc = length ? kofn_wire_unpack(bytes, (size_t)length, message, reason) : KOFN_GONE;
-    if (!rc && fds)
-        *fds = received;
-    else
-        kofn_fds_close(&received);
-    return rc;
+    if (fds)
+        fds->count = 0;
+    return channel->network ? receive_frame(channel, message, reason)
+                            : kofn__unix_receive(channel->fd, message, fds, reason);
+}
+
+void kofn_channel_finish(struct kofn_channel *channel, uint64_t deadline)
+{
+    struct kofn_wire message;
+    const char *reason;
+    int rc;
+
+    if (!channel->network || shutdown(channel->fd, SHUT_WR))
+        return; /* what was sent on this host has arrived */
+    do
+        rc = kofn_channel_receive(channel, deadline, &message, NULL, &reason);
+    while ((!rc || rc == KOFN_INTERRUPTED || rc == KOFN_AGAIN) && kofn_now_ns() < deadline);
 }

@@ -2,6 +2,7 @@
  */
 #include "core/server.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,22 +20,24 @@ static void listen_for(struct kofn_server *server, bool guests)
                                 .data.u64 = (uint64_t)KOFN_WATCHED_LISTENER << 32};
 
     if (guests != server->listening)
-        epoll_ctl(server->epoll, EPOLL_CTL_MOD, server->listener, &event);
+        epoll_ctl(server->epoll, EPOLL_CTL_MOD, server->listener.fd, &event);
     server->listening = guests;
 }
 
-int kofn__guests_open(struct kofn_server *server)
+int kofn__guests_open(struct kofn_server *server, bool network)
 {
-    int rc;
+    struct kofn_listener_attr attr = {.address = server->attr.address,
+                                      .network = network,
+                                      .insecure = server->attr.insecure,
+                                      .silence = server->attr.peer_timeout,
+                                      .log = server->log};
+    int rc = kofn_listener_open(&attr, &server->listener);
 
-    for (uint32_t i = 0; i < KOFN_GUESTS; i++)
-        server->guests[i].control = -1;
-    rc = kofn_channel_listen(server->attr.address, server->address, &server->listener, server->log);
     if (rc)
         return rc;
-    if (kofn__admit_watch(server, server->listener, KOFN_WATCHED_LISTENER, 0, EPOLL_CTL_ADD)) {
+    if (kofn__admit_watch(server, server->listener.fd, KOFN_WATCHED_LISTENER, 0, EPOLL_CTL_ADD)) {
         rc = kofn_error_errno(server->log, "control channel: epoll");
-        close(server->listener);
+        kofn_listener_close(&server->listener);
         return rc;
     }
     server->listening = true;
@@ -43,16 +46,15 @@ int kofn__guests_open(struct kofn_server *server)
 
 static void hang_up(struct kofn_guest *guest)
 {
-    if (guest->control >= 0)
-        close(guest->control); /* which takes it out of the epoll set */
-    guest->control = -1;
+    kofn_channel_close(guest->control); /* which takes it out of the epoll set */
+    guest->control = NULL;
 }
 
 void kofn__guests_close(struct kofn_server *server)
 {
     for (uint32_t i = 0; i < KOFN_GUESTS; i++)
         hang_up(&server->guests[i]);
-    close(server->listener);
+    kofn_listener_close(&server->listener);
 }
 
 /* Ends a connection that was not a member yet; the slot it may have got is free again. */
@@ -80,8 +82,7 @@ static void refuse(struct kofn_server *server, struct kofn_guest *guest, int sta
     va_start(args, format);
     vsnprintf(message.refused.text, sizeof(message.refused.text), format, args);
     va_end(args);
-    kofn_log(server->log, KOFN_LOG_WARN, "pid %u may not join: %s", guest->pid,
-             message.refused.text);
+    kofn_log(server->log, KOFN_LOG_WARN, "%s may not join: %s", guest->name, message.refused.text);
     kofn_channel_send(guest->control, &message, NULL);
     drop_guest(server, guest);
 }
@@ -89,9 +90,9 @@ static void refuse(struct kofn_server *server, struct kofn_guest *guest, int sta
 /* Takes in one connection. False if there is none, or none can be taken. */
 static bool accept_one(struct kofn_server *server, uint32_t place, uint64_t now)
 {
-    struct kofn_guest fresh = {.control = -1, .deadline = now + GUEST_NS};
+    struct kofn_guest fresh = {.deadline = now + GUEST_NS};
     struct kofn_guest *guest = &server->guests[place];
-    int pid, rc = kofn_channel_accept(server->listener, &fresh.control, &pid, server->log);
+    int rc = kofn_listener_accept(&server->listener, &fresh.control, server->log);
 
     if (rc == KOFN_REFUSED)
         return true;
@@ -101,9 +102,12 @@ static bool accept_one(struct kofn_server *server, uint32_t place, uint64_t now)
     }
     if (rc)
         return false;
-    fresh.pid = (uint32_t)pid;
+    if (fresh.control->network)
+        snprintf(fresh.name, sizeof(fresh.name), "%s", fresh.control->path.peer);
+    else
+        snprintf(fresh.name, sizeof(fresh.name), "pid %u", fresh.control->pid);
     *guest = fresh;
-    if (kofn__admit_watch(server, guest->control, KOFN_WATCHED_GUEST, place, EPOLL_CTL_ADD))
+    if (kofn__admit_watch(server, guest->control->fd, KOFN_WATCHED_GUEST, place, EPOLL_CTL_ADD))
         drop_guest(server, guest);
     return true;
 }
@@ -111,7 +115,7 @@ static bool accept_one(struct kofn_server *server, uint32_t place, uint64_t now)
 void kofn__guests_accept(struct kofn_server *server, uint64_t now)
 {
     for (uint32_t i = 0; i < KOFN_GUESTS; i++)
-        if (server->guests[i].control < 0 && !accept_one(server, i, now))
+        if (!server->guests[i].control && !accept_one(server, i, now))
             return;
     listen_for(server, false); /* full: the others wait in the listener's queue */
 }
@@ -137,10 +141,18 @@ static int send_welcome(struct kofn_server *server, struct kofn_guest *guest, ui
     welcome.welcome.partial = algorithm->partial;
     welcome.welcome.depth = server->hub->slot.depth;
     welcome.welcome.pid = (uint32_t)getpid();
+    snprintf(welcome.welcome.transport, sizeof(welcome.welcome.transport), "%s",
+             server->hub->ops->name);
     welcome.offer.length = offer->length;
     memcpy(welcome.offer.bytes, offer->bytes, offer->length);
     memcpy(fds.fds, offer->fds, sizeof(int) * offer->fd_count);
     return kofn_channel_send(guest->control, &welcome, &fds);
+}
+
+/* Its process: as the kernel says, or over a network as it says itself. */
+static uint32_t pid_of(const struct kofn_guest *guest)
+{
+    return guest->control->network ? guest->hello.hello.pid : guest->control->pid;
 }
 
 /* A guest that has said who it is gets its slot, as soon as the rank's former one is free. */
@@ -149,8 +161,10 @@ static void welcome(struct kofn_server *server, struct kofn_guest *guest)
     uint32_t rank = guest->hello.hello.rank;
     struct kofn_offer offer = {0};
     struct kofn_fds fds = {0};
-    int rc = kofn__admit_seat(server, rank, guest->pid, guest->hello.hello.host, &offer);
+    int rc;
 
+    server->hub->path = guest->control->path;
+    rc = kofn__admit_seat(server, rank, pid_of(guest), guest->hello.hello.host, &offer);
     if (rc == KOFN_AGAIN)
         return;
     if (rc) {
@@ -163,45 +177,102 @@ static void welcome(struct kofn_server *server, struct kofn_guest *guest)
     memcpy(fds.fds, offer.fds, sizeof(int) * offer.fd_count);
     kofn_fds_close(&fds);
     if (rc) /* it has hung up: its end will be seen on its channel */
-        kofn_log(server->log, KOFN_LOG_INFO, "pid %u hung up while it joined as rank %u",
-                 guest->pid, rank);
+        kofn_log(server->log, KOFN_LOG_INFO, "%s hung up while it joined as rank %u", guest->name,
+                 rank);
 }
 
-/* @pid  out: of the process that has it */
-static bool rank_taken(const struct kofn_server *server, uint32_t rank, uint32_t *pid)
+/* True if somebody has @rank, or is about to: @host and @pid say who. */
+static bool rank_taken(const struct kofn_server *server, uint32_t rank, const char **host,
+                       uint32_t *pid)
 {
+    *host = server->peers[rank].host;
     *pid = server->peers[rank].pid;
     if (kofn_member_connected(&server->round.members[rank]))
         return true;
     for (uint32_t i = 0; i < KOFN_GUESTS; i++) {
         const struct kofn_guest *guest = &server->guests[i];
 
-        *pid = guest->pid;
-        if (guest->control >= 0 && guest->greeted && guest->hello.hello.rank == rank)
-            return true;
+        if (!guest->control || !guest->greeted || guest->hello.hello.rank != rank)
+            continue;
+        *host = guest->hello.hello.host;
+        *pid = pid_of(guest);
+        return true;
     }
+    return false;
+}
+
+/* The first word of @text that is not in the same place of @other, of words with spaces between. */
+static struct kofn_text other_word(const char *text, const char *other)
+{
+    size_t at = 0, word = 0;
+
+    for (; text[at] && text[at] == other[at]; at++)
+        if (text[at] == ' ')
+            word = at + 1;
+    return (struct kofn_text){text + word, strcspn(text + word, " ")};
+}
+
+/* Has the guest come for this job? What it says of it, and NULL or "" for nothing, is compared. */
+static bool same_job(struct kofn_server *server, struct kofn_guest *guest,
+                     const struct kofn_wire *message)
+{
+    const char *transport = message->hello.transport, *own = server->hub->ops->name;
+    const char *theirs = message->hello.workload, *ours = server->attr.workload;
+    struct kofn_text here, there;
+
+    if (*transport && strcmp(transport, own)) {
+        refuse(server, guest, KOFN_INVALID, "its transport is %s, the server's is %s", transport,
+               own);
+        return false;
+    }
+    if (message->hello.parameters != server->attr.parameters) {
+        refuse(server, guest, KOFN_INVALID, "its model has %llu parameters, the server's has %llu",
+               (unsigned long long)message->hello.parameters,
+               (unsigned long long)server->attr.parameters);
+        return false;
+    }
+    if (!*theirs || !ours || !strncmp(theirs, ours, KOFN_WIRE_TEXT_BYTES - 1))
+        return true;
+    here = other_word(ours, theirs);
+    there = other_word(theirs, ours);
+    refuse(server, guest, KOFN_INVALID, "it was started with %.*s, the server with %.*s",
+           KOFN_TEXT_ARGS(there), KOFN_TEXT_ARGS(here));
     return false;
 }
 
 static void hello(struct kofn_server *server, struct kofn_guest *guest,
                   const struct kofn_wire *message)
 {
-    uint32_t rank = message->hello.rank, holder;
+    uint32_t rank = message->hello.rank, pid;
+    const char *host;
 
-    if (rank >= server->attr.workers)
+    if (rank >= server->attr.workers) {
         refuse(server, guest, KOFN_INVALID, "rank %u is not below the number of workers, %u", rank,
                server->attr.workers);
-    else if (message->hello.parameters != server->attr.parameters)
-        refuse(server, guest, KOFN_INVALID, "its model has %llu parameters, the server's has %llu",
-               (unsigned long long)message->hello.parameters,
-               (unsigned long long)server->attr.parameters);
-    else if (rank_taken(server, rank, &holder))
-        refuse(server, guest, KOFN_INVALID, "rank %u is taken by pid %u", rank, holder);
-    else {
-        guest->hello = *message;
-        guest->greeted = true;
-        welcome(server, guest);
+        return;
     }
+    if (!same_job(server, guest, message))
+        return;
+    if (rank_taken(server, rank, &host, &pid)) {
+        refuse(server, guest, KOFN_INVALID, "rank %u is taken by pid %u (%s)", rank, pid, host);
+        return;
+    }
+    guest->hello = *message;
+    guest->greeted = true;
+    welcome(server, guest);
+}
+
+/* What tells of the end of a member's process. False if there is no telling: an unwatched one could
+ * not be told from one that still writes.
+ */
+static bool watch_process(struct kofn_peer *peer, const struct kofn_channel *control)
+{
+    peer->network = control->network;
+    if (peer->network)
+        return true;
+    peer->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)control->pid, 0);
+    peer->ended = peer->pidfd < 0 && errno == ESRCH;
+    return peer->pidfd >= 0 || peer->ended;
 }
 
 /* The guest has its slot and has answered: it is a member from here on. */
@@ -215,6 +286,11 @@ static void ready(struct kofn_server *server, struct kofn_guest *guest,
 
     memcpy(offer.bytes, message->offer.bytes, message->offer.length);
     memcpy(offer.fds, fds->fds, sizeof(int) * fds->count);
+    if (!watch_process(peer, guest->control)) {
+        refuse(server, guest, KOFN_SYSTEM, "rank %u: its process cannot be watched: %s", rank,
+               strerror(errno));
+        return;
+    }
     fds->count = 0; /* the hub owns them now */
     if (kofn__admit_member(server, rank, &offer, now)) {
         refuse(server, guest, KOFN_PROTOCOL, "rank %u: its end of the transport cannot be used",
@@ -222,9 +298,8 @@ static void ready(struct kofn_server *server, struct kofn_guest *guest,
         return;
     }
     peer->control = guest->control;
-    guest->control = -1;
-    peer->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)guest->pid, 0);
-    kofn__admit_watch(server, peer->control, KOFN_WATCHED_PEER, rank, EPOLL_CTL_MOD);
+    guest->control = NULL;
+    kofn__admit_watch(server, peer->control->fd, KOFN_WATCHED_PEER, rank, EPOLL_CTL_MOD);
     kofn_channel_send(peer->control, &go, NULL);
     kofn_log(server->log, KOFN_LOG_INFO, "rank %u (%s, pid %u) has joined", rank, peer->host,
              peer->pid);
@@ -238,7 +313,7 @@ void kofn__guests_event(struct kofn_server *server, uint32_t index, uint64_t now
     const char *reason;
     int rc;
 
-    if (guest->control < 0)
+    if (!guest->control)
         return;
     rc = kofn_channel_receive(guest->control, 0, &message, &fds, &reason);
     if (rc == KOFN_AGAIN || rc == KOFN_INTERRUPTED)
@@ -273,6 +348,14 @@ static void give_up_held(struct kofn_server *server, uint32_t rank)
     kofn_round_drop(&server->round, rank);
 }
 
+/* A handshake has taken too long. */
+static void give_up(struct kofn_server *server, struct kofn_guest *guest)
+{
+    kofn_log(server->log, KOFN_LOG_INFO, "%s: connected, but did not join within %.0f s; closed",
+             guest->name, (double)GUEST_NS / 1e9);
+    drop_guest(server, guest);
+}
+
 static void look_after(struct kofn_server *server, struct kofn_guest *guest, uint64_t now)
 {
     if (guest->greeted && !guest->welcomed) {
@@ -282,14 +365,14 @@ static void look_after(struct kofn_server *server, struct kofn_guest *guest, uin
         if (guest->welcomed) /* the rest of the handshake has its own time */
             guest->deadline = now + GUEST_NS;
     }
-    if (guest->control < 0 || now < guest->deadline)
+    if (!guest->control || now < guest->deadline)
         return;
     if (guest->greeted && !guest->welcomed)
         refuse(server, guest, KOFN_TIMEOUT,
                "pid %u, which had rank %u before, may still write to its slot",
                server->peers[guest->hello.hello.rank].pid, guest->hello.hello.rank);
     else
-        drop_guest(server, guest);
+        give_up(server, guest);
 }
 
 void kofn__guests_look(struct kofn_server *server, uint64_t now)
@@ -297,9 +380,9 @@ void kofn__guests_look(struct kofn_server *server, uint64_t now)
     bool room = false;
 
     for (uint32_t i = 0; i < KOFN_GUESTS; i++) {
-        if (server->guests[i].control >= 0)
+        if (server->guests[i].control)
             look_after(server, &server->guests[i], now);
-        room |= server->guests[i].control < 0;
+        room |= !server->guests[i].control;
     }
     if (room && now >= server->listen_ns)
         listen_for(server, true);

@@ -79,10 +79,11 @@ static int check_job(const struct kofn_worker *worker, const struct kofn_worker_
 static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_attr *attr,
                          const struct kofn_wire *welcome, const struct kofn_fds *fds)
 {
-    const struct kofn_transport_ops *ops = kofn_transport_find("shm");
+    const struct kofn_transport_ops *ops = kofn_transport_find(welcome->welcome.transport);
     struct kofn_endpoint_attr endpoint = {.rank = attr->rank,
                                           .epoch = worker->job.epoch,
                                           .spin = attr->spin,
+                                          .path = worker->control->path,
                                           .peer_timeout = worker->timeout,
                                           .options = attr->transport_options,
                                           .log = worker->log};
@@ -91,6 +92,12 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
     struct kofn_fds answer = {0};
     int rc;
 
+    if (!ops || !(ops->capabilities & KOFN_CAP_ONE_HOST) != worker->control->network) {
+        kofn_offer_close(&in);
+        return kofn_error(worker->log, KOFN_UNSUPPORTED,
+                          "rank %u: the server's transport is %s, which is not in this build",
+                          attr->rank, welcome->welcome.transport);
+    }
     memcpy(in.bytes, welcome->offer.bytes, welcome->offer.length);
     memcpy(in.fds, fds->fds, sizeof(in.fds));
     rc = kofn_geometry_init(&endpoint.slot, worker->job.parameters * sizeof(float),
@@ -128,6 +135,10 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
     message.hello.rank = attr->rank;
     message.hello.pid = (uint32_t)getpid();
     message.hello.parameters = attr->parameters;
+    snprintf(message.hello.transport, sizeof(message.hello.transport), "%s",
+             attr->transport ? attr->transport : "");
+    snprintf(message.hello.workload, sizeof(message.hello.workload), "%s",
+             attr->workload ? attr->workload : "");
     gethostname(message.hello.host, sizeof(message.hello.host) - 1);
     rc = kofn_channel_send(worker->control, &message, NULL);
     if (rc)
@@ -150,13 +161,16 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
 
 int kofn__worker_join(struct kofn_worker *worker, const struct kofn_worker_attr *attr)
 {
-    uint64_t deadline = kofn_deadline(kofn_now_ns(), worker->timeout);
+    struct kofn_connect_attr connect = {.address = attr->address,
+                                        .deadline = kofn_deadline(kofn_now_ns(), worker->timeout),
+                                        .silence = worker->timeout,
+                                        .log = worker->log};
     int rc;
 
-    rc = kofn_channel_connect(attr->address, deadline, &worker->control, worker->log);
+    rc = kofn_channel_connect(&connect, &worker->control);
     if (rc)
         return rc;
-    rc = shake_hands(worker, attr, deadline);
+    rc = shake_hands(worker, attr, kofn_deadline(kofn_now_ns(), worker->timeout));
     if (rc)
         goto close_all;
     worker->heard_ns = worker->looked_ns = kofn_now_ns();
@@ -166,7 +180,7 @@ close_all:
     if (worker->endpoint)
         worker->endpoint->ops->endpoint_close(worker->endpoint);
     free(worker->base);
-    close(worker->control);
+    kofn_channel_close(worker->control);
     return rc;
 }
 
@@ -178,7 +192,7 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
 
     if (worker->server_gone)
         return KOFN_GONE;
-    if (worker->control < 0)
+    if (!worker->control)
         return 0;
     if (now - worker->looked_ns < LOOK_NS)
         return 0;

@@ -26,15 +26,17 @@
 
 /* A member's connection. */
 struct kofn_peer {
-    int control; /* -1 = none */
-    int pidfd;   /* -1 = none; readable once the process has ended */
-    uint32_t pid, epoch;
-    bool admitted;     /* it has a slot at the hub */
-    bool evicted;      /* nothing of it is polled any more; its slot is still there */
-    bool left;         /* it said BYE */
-    uint64_t sequence; /* newest publication taken in */
-    uint64_t released; /* newest released */
-    uint64_t pushed;   /* version of the model sent last */
+    struct kofn_channel *control; /* NULL = none */
+    int pidfd;                    /* readable once the process has ended; -1 = none */
+    uint32_t pid, epoch; /* the process, as the kernel says, or over a network as it says */
+    bool ended;          /* the process had ended before it could be watched */
+    bool network;        /* nobody tells of the process itself */
+    bool admitted;       /* it has a slot at the hub */
+    bool evicted;        /* nothing of it is polled any more; its slot is still there */
+    bool left;           /* it said BYE */
+    uint64_t sequence;   /* newest publication taken in */
+    uint64_t released;   /* newest released */
+    uint64_t pushed;     /* version of the model sent last */
     enum kofn_member_state announced;
     uint32_t refusals; /* said so far: the first few are */
     char host[KOFN_NAME_BYTES];
@@ -42,8 +44,8 @@ struct kofn_peer {
 
 /* A connection that has not become a member yet. */
 struct kofn_guest {
-    int control; /* -1 = free */
-    uint32_t pid;
+    struct kofn_channel *control; /* NULL = free */
+    char name[96];                /* for messages: "pid 17", "10.0.0.7" */
     uint64_t deadline;
     bool greeted, welcomed; /* HELLO has come; WELCOME has gone out */
     struct kofn_wire hello;
@@ -74,10 +76,10 @@ struct kofn_server {
     double loss_sum;
 
     /* Control. */
-    int listener, epoll;
+    struct kofn_listener listener;
+    int epoll;
     bool listening;     /* for more guests */
     uint64_t listen_ns; /* not before this */
-    char address[KOFN_ADDRESS_BYTES];
     struct kofn_guest guests[KOFN_GUESTS];
     uint64_t alive_ns; /* when workers were last told that the server lives */
     bool serving, stopped;
@@ -86,7 +88,7 @@ struct kofn_server {
     const struct kofn_log *log;
 };
 
-/* ---- server.c ---- */
+/* ---- open.c ---- */
 
 /* kofn_server_open() over a transport of the caller's choice, with a context for it: for tests,
  * which then admit their workers themselves.
@@ -95,9 +97,13 @@ int kofn__server_open(const struct kofn_server_attr *attr,
                       const struct kofn_transport_ops *transport, void *context,
                       struct kofn_server **server_p);
 
+/* Closes and frees everything. */
+void kofn__server_free(struct kofn_server *server);
+
 /* ---- guests.c ---- */
 
-int kofn__guests_open(struct kofn_server *server);
+/* @network: the kind of address, where none was given. */
+int kofn__guests_open(struct kofn_server *server, bool network);
 void kofn__guests_close(struct kofn_server *server);
 
 /* Takes in connections; takes in what a guest has sent; looks after all guests' deadlines. */
@@ -114,15 +120,16 @@ enum kofn_watched { KOFN_WATCHED_LISTENER, KOFN_WATCHED_GUEST, KOFN_WATCHED_PEER
 int kofn__admit_watch(struct kofn_server *server, int fd, enum kofn_watched kind, uint32_t index,
                       int operation);
 
-int kofn__admit_open(struct kofn_server *server);
+/* Listens, before anything else is there; @network as above. */
+int kofn__admit_open(struct kofn_server *server, bool network);
 void kofn__admit_close(struct kofn_server *server);
 
 /* Looks at listener, guests, members' control channels and processes; waits for the first until
  * @deadline. */
 int kofn__admit_look(struct kofn_server *server, uint64_t now, uint64_t deadline);
 
-/* Gives @rank a slot: the offer is for its worker. KOFN_AGAIN while its former slot may still be
- * written. */
+/* Gives @rank a slot: the offer is for its worker, @pid on @host. KOFN_AGAIN while its former slot
+ * may still be written. */
 int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, const char *host,
                      struct kofn_offer *offer);
 

@@ -1,12 +1,12 @@
 #include "core/worker.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/barrier.h"
 #include "core/attr.h"
 
 #define TIMEOUT_NS (30 * KOFN_NS_PER_S)
+#define LEAVE_NS KOFN_NS_PER_S /* for the server to hear of it */
 #define SLICE_NS                                                                                   \
     (100 * KOFN_NS_PER_MS) /* a sleep between two looks at whether the server lives                \
                             */
@@ -72,11 +72,12 @@ void kofn_worker_close(struct kofn_worker *worker)
     if (!worker)
         return;
     bye.bye.finished = worker->total;
-    if (worker->control >= 0)
+    if (worker->control)
         kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
     worker->endpoint->ops->endpoint_close(worker->endpoint);
-    if (worker->control >= 0)
-        close(worker->control);
+    if (worker->control)
+        kofn_channel_finish(worker->control, kofn_deadline(kofn_now_ns(), LEAVE_NS));
+    kofn_channel_close(worker->control);
     free(worker->base);
     free(worker);
 }

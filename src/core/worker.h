@@ -44,7 +44,7 @@ struct kofn_worker {
     const struct kofn_log *log;
 
     /* The control channel, looked at now and then. */
-    int control; /* -1: none, in tests that join their ends themselves */
+    struct kofn_channel *control; /* NULL: none, in tests that join their ends themselves */
     uint32_t server_pid;
     uint64_t heard_ns, looked_ns;
     bool server_gone;

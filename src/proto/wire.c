@@ -46,11 +46,14 @@ static void u32_field(struct cursor *cursor, uint32_t *field)
     *field = (uint32_t)value;
 }
 
-/* A text of fixed room; whatever comes, it ends with a zero. */
+/* A text of fixed room; whatever comes, it ends with a zero, and can be printed. */
 static void text_field(struct cursor *cursor, char *field, size_t room)
 {
     bytes_field(cursor, field, room);
     field[room - 1] = '\0';
+    for (char *c = field; !cursor->packing && *c; c++)
+        if (*c < ' ' || *c > '~')
+            *c = '?';
 }
 
 static void enum_field(struct cursor *cursor, unsigned *field, uint32_t last)
@@ -69,6 +72,8 @@ static void hello_fields(struct cursor *cursor, struct kofn_wire *message)
     u32_field(cursor, &message->hello.pid);
     u64_field(cursor, &message->hello.parameters, 8);
     text_field(cursor, message->hello.host, sizeof(message->hello.host));
+    text_field(cursor, message->hello.transport, sizeof(message->hello.transport));
+    text_field(cursor, message->hello.workload, sizeof(message->hello.workload));
 }
 
 static void offer_fields(struct cursor *cursor, struct kofn_wire *message)
@@ -101,6 +106,7 @@ static void welcome_fields(struct cursor *cursor, struct kofn_wire *message)
     u32_field(cursor, &message->welcome.partial);
     u32_field(cursor, &message->welcome.depth);
     u32_field(cursor, &message->welcome.pid);
+    text_field(cursor, message->welcome.transport, sizeof(message->welcome.transport));
     offer_fields(cursor, message);
 }
 

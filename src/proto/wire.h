@@ -6,11 +6,11 @@
  * output is then untouched.
  *
  *   worker                        server
- *   HELLO      ----------------->           who I am, what I think the model's size is
+ *   HELLO      ----------------->           who I am, what I think the job is
  *              <-----------------  WELCOME  the job, the transport's offer   (or REFUSED: why)
  *   READY      ----------------->           the transport's answer
  *              <-----------------  GO       post
- *              <-----------------  ALIVE    now and then
+ *              <-----------------  ALIVE    once a second
  *   BYE        ----------------->           leaving in order, this much was finished
  */
 #ifndef KOFN_PROTO_WIRE_H
@@ -19,10 +19,10 @@
 #include "base/base.h"
 
 #define KOFN_WIRE_MAGIC 0x6e666f6bu /* "kofn" */
-#define KOFN_WIRE_VERSION 1u
+#define KOFN_WIRE_VERSION 2u
 #define KOFN_WIRE_BYTES 1024u /* the longest message */
 #define KOFN_WIRE_OFFER_BYTES 512u
-#define KOFN_WIRE_TEXT_BYTES 256u /* a reason, with its final zero */
+#define KOFN_WIRE_TEXT_BYTES 256u /* a reason, or what is trained; with its final zero */
 #define KOFN_WORKERS_MAX 65536u
 
 enum kofn_wire_type {
@@ -42,6 +42,8 @@ struct kofn_wire {
         uint32_t rank, pid;
         uint64_t parameters;
         char host[KOFN_NAME_BYTES];
+        char transport[KOFN_NAME_BYTES];     /* "" = the server's */
+        char workload[KOFN_WIRE_TEXT_BYTES]; /* "" = not compared */
     } hello;
     struct { /* WELCOME */
         struct kofn_job job;
@@ -49,6 +51,7 @@ struct kofn_wire {
         uint32_t partial;    /* publish less than U local updates too */
         uint32_t depth;
         uint32_t pid; /* the server's */
+        char transport[KOFN_NAME_BYTES];
     } welcome;
     struct { /* WELCOME, READY */
         uint32_t length;

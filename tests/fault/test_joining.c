@@ -67,20 +67,22 @@ static void test_refused(void)
 static void intrude_bytes(struct cluster *cluster, const void *bytes, size_t length)
 {
     struct timeval patience = {.tv_sec = 10};
+    struct kofn_connect_attr attr = {.address = kofn_server_address(cluster->server),
+                                     .deadline = kofn_now_ns() + CLUSTER_PATIENCE};
     char answer[KOFN_WIRE_BYTES];
+    struct kofn_channel *channel;
     ssize_t got = 1;
     int fd;
 
-    CU_ASSERT_EQUAL_FATAL(kofn_channel_connect(kofn_server_address(cluster->server),
-                                               kofn_now_ns() + CLUSTER_PATIENCE, &fd, NULL),
-                          0);
+    CU_ASSERT_EQUAL_FATAL(kofn_channel_connect(&attr, &channel), 0);
+    fd = channel->fd;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     CU_ASSERT_EQUAL(send(fd, bytes, length, 0), (ssize_t)length);
     CU_ASSERT(cluster_step(cluster, 3));
     while (got > 0)
         got = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
     CU_ASSERT_EQUAL(got, 0); /* hung up, not silent */
-    close(fd);
+    kofn_channel_close(channel);
 }
 
 /* A hello of another version, with another magic, cut short, too long or out of turn ends the
@@ -138,7 +140,11 @@ static void test_no_server(void)
     CU_ASSERT_EQUAL(cluster_work("shm:nobody-listens-here", 0, &worker, &cluster.log.log), 1);
     CU_ASSERT(cluster_said(&cluster, "no server at shm:nobody-listens-here", "for 0."));
     CU_ASSERT_EQUAL(cluster_work("tcp://example", 0, &worker, &cluster.log.log), 1);
-    CU_ASSERT(cluster_said(&cluster, "'tcp://example'", "shm:NAME"));
+    CU_ASSERT(cluster_said(&cluster, "'tcp://example'", "tcp:HOST:PORT"));
+    CU_ASSERT_EQUAL(cluster_work("example:1234", 0, &worker, &cluster.log.log), 1);
+    CU_ASSERT(cluster_said(&cluster, "'example:1234'", "shm:NAME"));
+    CU_ASSERT_EQUAL(cluster_work("tcp:127.0.0.1:1", 0, &worker, &cluster.log.log), 1);
+    CU_ASSERT(cluster_said(&cluster, "no server at tcp:127.0.0.1:1", "refused"));
 }
 
 /* A server in a process of its own, which steps until it is killed. */

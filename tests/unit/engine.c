@@ -87,7 +87,6 @@ static int open_handle(struct engine *engine, uint32_t rank, const struct kofn_o
     engine->workers[rank].handle = handle;
     handle->log = &engine->log;
     handle->timeout = KOFN_NS_PER_MS; /* for a whole model: it is there, or never comes */
-    handle->control = -1;
     welcome.welcome.job = (struct kofn_job){.payload = algorithm->payload,
                                             .publish = server->attr.publish,
                                             .late = server->attr.late,

@@ -167,7 +167,8 @@ static void fault(struct history *history)
         history->frozen[rank] = 1 + (int)below(history, 200);
         break;
     default:
-        kofn_fabric_delay(engine->fabric, rank, (enum kofn_channel)below(history, KOFN_CHANNELS),
+        kofn_fabric_delay(engine->fabric, rank,
+                          (enum kofn_fabric_channel)below(history, KOFN_CHANNELS),
                           below(history, 20));
     }
 }

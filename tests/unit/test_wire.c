@@ -12,7 +12,7 @@ static void fill_text(struct kofn_random *random, char *text, size_t room)
     size_t length = kofn_random_below(random, room);
 
     for (size_t i = 0; i < length; i++)
-        text[i] = (char)(1 + kofn_random_below(random, 255));
+        text[i] = (char)(' ' + kofn_random_below(random, '~' - ' ' + 1));
 }
 
 static void fill_welcome(struct kofn_random *random, struct kofn_wire *message)
@@ -32,6 +32,7 @@ static void fill_welcome(struct kofn_random *random, struct kofn_wire *message)
     message->welcome.partial = (uint32_t)kofn_random_next(random);
     message->welcome.depth = (uint32_t)kofn_random_next(random);
     message->welcome.pid = (uint32_t)kofn_random_next(random);
+    fill_text(random, message->welcome.transport, sizeof(message->welcome.transport));
 }
 
 static void fill_offer(struct kofn_random *random, struct kofn_wire *message)
@@ -52,6 +53,8 @@ static void draw_message(struct kofn_random *random, enum kofn_wire_type type,
         message->hello.pid = (uint32_t)kofn_random_next(random);
         message->hello.parameters = kofn_random_next(random);
         fill_text(random, message->hello.host, sizeof(message->hello.host));
+        fill_text(random, message->hello.transport, sizeof(message->hello.transport));
+        fill_text(random, message->hello.workload, sizeof(message->hello.workload));
     } else if (type == KOFN_WIRE_REFUSED) {
         message->refused.status = (int32_t)kofn_random_next(random);
         fill_text(random, message->refused.text, sizeof(message->refused.text));
@@ -181,6 +184,19 @@ static void test_fields_stay_in_range(void)
     }
 }
 
+/* A text never brings a control character into a log, and never lacks its end. */
+static void test_texts_can_be_printed(void)
+{
+    struct kofn_wire in = {.type = KOFN_WIRE_REFUSED}, out;
+    unsigned char bytes[KOFN_WIRE_BYTES];
+
+    memset(in.refused.text, 'x', sizeof(in.refused.text));
+    memcpy(in.refused.text, "\033[2J\n\x9b\x7f", 7);
+    CU_ASSERT_EQUAL_FATAL(unpack(bytes, kofn_wire_pack(&in, bytes), &out), 0);
+    CU_ASSERT(!memcmp(out.refused.text, "?[2J???xxx", 10));
+    CU_ASSERT_EQUAL(strlen(out.refused.text), sizeof(out.refused.text) - 1);
+}
+
 /* Random bytes, with a right beginning or not, are refused or make a message that packs again to
  * the same length.
  */
@@ -190,7 +206,8 @@ static void test_random_bytes(void)
 
     kofn_random_seed(&random, 5, 0);
     for (int i = 0; i < 20000; i++) {
-        unsigned char bytes[KOFN_WIRE_BYTES] = {0x6b, 0x6f, 0x66, 0x6e, 1}, again[KOFN_WIRE_BYTES];
+        unsigned char bytes[KOFN_WIRE_BYTES] = {0x6b, 0x6f, 0x66, 0x6e, KOFN_WIRE_VERSION};
+        unsigned char again[KOFN_WIRE_BYTES];
         size_t length = kofn_random_below(&random, i % 2 ? 64 : sizeof(bytes) + 1);
         struct kofn_wire out;
 
@@ -210,6 +227,7 @@ void kofn_suite_wire(void)
     CU_add_test(suite, "round trip", test_round_trip);
     CU_add_test(suite, "wrong lengths are refused", test_wrong_lengths_are_refused);
     CU_add_test(suite, "strangers are refused", test_strangers_are_refused);
+    CU_add_test(suite, "texts can be printed", test_texts_can_be_printed);
     CU_add_test(suite, "fields stay in range", test_fields_stay_in_range);
     CU_add_test(suite, "random bytes", test_random_bytes);
 }

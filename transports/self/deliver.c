@@ -59,7 +59,7 @@ static bool arrive_down(struct kofn_fabric *fabric, uint32_t rank, const struct 
 }
 
 /* The first @bytes of the next message arrive. */
-static int arrive(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
+static int arrive(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                   size_t bytes)
 {
     struct message *message = kofn__fabric_take(fabric, rank, channel);
@@ -80,12 +80,12 @@ static int arrive(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel c
     return 0;
 }
 
-int kofn_fabric_deliver(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel)
+int kofn_fabric_deliver(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel)
 {
     return arrive(fabric, rank, channel, SIZE_MAX);
 }
 
-int kofn_fabric_tear(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
+int kofn_fabric_tear(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                      size_t bytes, bool with_stamp)
 {
     const struct message *message = fabric->links[rank].queues[channel].head;
@@ -112,7 +112,7 @@ size_t kofn_fabric_deliver_all(struct kofn_fabric *fabric)
     for (uint32_t rank = 0; rank < fabric->attr.workers; rank++)
         for (int channel = 0; channel < KOFN_CHANNELS; channel++)
             for (; due(fabric, rank, channel); count++)
-                kofn_fabric_deliver(fabric, rank, (enum kofn_channel)channel);
+                kofn_fabric_deliver(fabric, rank, (enum kofn_fabric_channel)channel);
     return count;
 }
 
@@ -131,7 +131,7 @@ size_t kofn_fabric_scatter(struct kofn_fabric *fabric, size_t count)
         for (uint32_t i = 0; i < channels; i++)
             if (due(fabric, i / KOFN_CHANNELS, i % KOFN_CHANNELS) && !drawn--) {
                 kofn_fabric_deliver(fabric, i / KOFN_CHANNELS,
-                                    (enum kofn_channel)(i % KOFN_CHANNELS));
+                                    (enum kofn_fabric_channel)(i % KOFN_CHANNELS));
                 break;
             }
     }

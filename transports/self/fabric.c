@@ -55,13 +55,13 @@ const struct kofn_fabric_counts *kofn_fabric_counts(const struct kofn_fabric *fa
 }
 
 size_t kofn_fabric_pending(const struct kofn_fabric *fabric, uint32_t rank,
-                           enum kofn_channel channel)
+                           enum kofn_fabric_channel channel)
 {
     return fabric->links[rank].queues[channel].count;
 }
 
-int kofn_fabric_peek(const struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
-                     enum kofn_message_kind *kind)
+int kofn_fabric_peek(const struct kofn_fabric *fabric, uint32_t rank,
+                     enum kofn_fabric_channel channel, enum kofn_message_kind *kind)
 {
     const struct message *message = fabric->links[rank].queues[channel].head;
 
@@ -83,7 +83,7 @@ struct message *kofn__message_new(enum kofn_message_kind kind, uint32_t generati
     return message;
 }
 
-void kofn__fabric_post(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
+void kofn__fabric_post(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                        struct message *message)
 {
     struct queue *queue = &fabric->links[rank].queues[channel];
@@ -96,8 +96,9 @@ void kofn__fabric_post(struct kofn_fabric *fabric, uint32_t rank, enum kofn_chan
     fabric->counts.posted++;
 }
 
-int kofn__fabric_post_word(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
-                           enum kofn_message_kind kind, uint32_t generation, uint64_t word)
+int kofn__fabric_post_word(struct kofn_fabric *fabric, uint32_t rank,
+                           enum kofn_fabric_channel channel, enum kofn_message_kind kind,
+                           uint32_t generation, uint64_t word)
 {
     struct message *message = kofn__message_new(kind, generation, 0);
 
@@ -109,7 +110,7 @@ int kofn__fabric_post_word(struct kofn_fabric *fabric, uint32_t rank, enum kofn_
 }
 
 struct message *kofn__fabric_take(struct kofn_fabric *fabric, uint32_t rank,
-                                  enum kofn_channel channel)
+                                  enum kofn_fabric_channel channel)
 {
     struct link *link = &fabric->links[rank];
     struct self_endpoint *endpoint;
@@ -129,7 +130,7 @@ struct message *kofn__fabric_take(struct kofn_fabric *fabric, uint32_t rank,
 }
 
 bool kofn__fabric_has_stamp(const struct kofn_fabric *fabric, uint32_t rank,
-                            enum kofn_channel channel)
+                            enum kofn_fabric_channel channel)
 {
     const struct message *message = fabric->links[rank].queues[channel].head;
 
@@ -137,7 +138,7 @@ bool kofn__fabric_has_stamp(const struct kofn_fabric *fabric, uint32_t rank,
            (message->kind == KOFN_MESSAGE_STAMP || message->kind == KOFN_MESSAGE_MODEL_STAMP);
 }
 
-int kofn_fabric_drop(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel)
+int kofn_fabric_drop(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel)
 {
     struct message *message = kofn__fabric_take(fabric, rank, channel);
     bool content;
@@ -154,7 +155,7 @@ int kofn_fabric_drop(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channe
     return 0;
 }
 
-int kofn_fabric_swap(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel)
+int kofn_fabric_swap(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel)
 {
     struct queue *queue = &fabric->links[rank].queues[channel];
     struct message *first = queue->head, *second = first ? first->next : NULL;
@@ -169,7 +170,7 @@ int kofn_fabric_swap(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channe
     return 0;
 }
 
-void kofn_fabric_delay(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
+void kofn_fabric_delay(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                        uint64_t steps)
 {
     struct queue *queue = &fabric->links[rank].queues[channel];

@@ -142,7 +142,7 @@ static void hub_evict(struct kofn_hub *hub, uint32_t rank)
 }
 
 /* Is anything of this generation still on its way to the hub? */
-static bool under_way(const struct link *link, enum kofn_channel channel)
+static bool under_way(const struct link *link, enum kofn_fabric_channel channel)
 {
     for (const struct message *m = link->queues[channel].head; m; m = m->next)
         if (m->generation == link->generation)
@@ -255,7 +255,7 @@ const struct kofn_transport_ops kofn_self = {
     .size = sizeof(kofn_self),
     .name = "self",
     .summary = "inside one thread, delivered by a test",
-    .capabilities = KOFN_CAP_SAME_CLOCK,
+    .capabilities = KOFN_CAP_SAME_CLOCK | KOFN_CAP_ONE_HOST,
     .hub_open = hub_open,
     .hub_close = hub_close,
     .hub_admit = hub_admit,

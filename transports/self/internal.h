@@ -75,20 +75,21 @@ struct kofn_fabric {
 struct message *kofn__message_new(enum kofn_message_kind kind, uint32_t generation, size_t bytes);
 
 /* fabric.c: posts @message on a channel of @rank, which owns it from here on. */
-void kofn__fabric_post(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
+void kofn__fabric_post(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                        struct message *message);
 
 /* fabric.c: makes and posts a word (beat or gate). Returns KOFN_NO_MEMORY. */
-int kofn__fabric_post_word(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
-                           enum kofn_message_kind kind, uint32_t generation, uint64_t word);
+int kofn__fabric_post_word(struct kofn_fabric *fabric, uint32_t rank,
+                           enum kofn_fabric_channel channel, enum kofn_message_kind kind,
+                           uint32_t generation, uint64_t word);
 
 /* fabric.c: takes the next message of a channel out; the caller frees it. NULL if there is none. */
 struct message *kofn__fabric_take(struct kofn_fabric *fabric, uint32_t rank,
-                                  enum kofn_channel channel);
+                                  enum kofn_fabric_channel channel);
 
 /* fabric.c: true if the next message of a channel is a stamp, of an update or of a model. */
 bool kofn__fabric_has_stamp(const struct kofn_fabric *fabric, uint32_t rank,
-                            enum kofn_channel channel);
+                            enum kofn_fabric_channel channel);
 
 /* deliver.c: what a wait does instead of sleeping. */
 int kofn__fabric_wait(struct kofn_fabric *fabric, uint32_t rank, uint64_t deadline);

@@ -23,7 +23,7 @@ extern const struct kofn_transport_ops kofn_self;
 
 struct kofn_fabric;
 
-enum kofn_channel {
+enum kofn_fabric_channel {
     KOFN_CHANNEL_DATA, /* payloads and stamps to the hub; a publication is two messages */
     KOFN_CHANNEL_BEAT, /* beats to the hub */
     KOFN_CHANNEL_DOWN, /* gates, receipts, models and their stamps, in the order of the calls */
@@ -77,16 +77,17 @@ const struct kofn_fabric_counts *kofn_fabric_counts(const struct kofn_fabric *fa
 
 /* Messages that are under way on a channel of @rank, due or not. */
 size_t kofn_fabric_pending(const struct kofn_fabric *fabric, uint32_t rank,
-                           enum kofn_channel channel);
+                           enum kofn_fabric_channel channel);
 
 /* The kind of the next message there. Returns KOFN_AGAIN if there is none. */
-int kofn_fabric_peek(const struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
-                     enum kofn_message_kind *kind);
+int kofn_fabric_peek(const struct kofn_fabric *fabric, uint32_t rank,
+                     enum kofn_fabric_channel channel, enum kofn_message_kind *kind);
 
 /* ---- delivery; each returns KOFN_AGAIN if there is no such message ---- */
 
 /* The next message of a channel arrives, even before it is due. */
-int kofn_fabric_deliver(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel);
+int kofn_fabric_deliver(struct kofn_fabric *fabric, uint32_t rank,
+                        enum kofn_fabric_channel channel);
 
 /* Everything that is due arrives, rank after rank, what is sent meanwhile too. Returns how many. */
 size_t kofn_fabric_deliver_all(struct kofn_fabric *fabric);
@@ -97,22 +98,22 @@ size_t kofn_fabric_deliver_all(struct kofn_fabric *fabric);
 size_t kofn_fabric_scatter(struct kofn_fabric *fabric, size_t count);
 
 /* The next message of a channel is lost; of a publication, its stamp with its payload. */
-int kofn_fabric_drop(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel);
+int kofn_fabric_drop(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel);
 
 /* The next payload or model of a channel arrives with its first @bytes alone. The rest and, unless
  * @with_stamp, its stamp are lost: what a cut connection does. With its stamp it is what no
  * transport may do; only a checksum sees it.
  */
-int kofn_fabric_tear(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
+int kofn_fabric_tear(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                      size_t bytes, bool with_stamp);
 
 /* The next two messages of a channel change places: relaxed ordering, between payload and stamp. */
-int kofn_fabric_swap(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel);
+int kofn_fabric_swap(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel);
 
 /* What is and will be sent on a channel becomes due @steps ticks after it was sent, or from now; in
  * its channel, no message is due before those ahead of it.
  */
-void kofn_fabric_delay(struct kofn_fabric *fabric, uint32_t rank, enum kofn_channel channel,
+void kofn_fabric_delay(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                        uint64_t steps);
 
 /* One tick passes. */

@@ -1,0 +1,294 @@
+/* open.c: how a server comes to be: its attributes judged, its parts opened; and how it ends. */
+#include "core/server.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/attr.h"
+
+#define DEFAULT_GRACE (250 * KOFN_NS_PER_MS)
+#define DEFAULT_SUSPECT (2 * KOFN_NS_PER_S)
+#define DEFAULT_JOIN (30 * KOFN_NS_PER_S)
+#define DEFAULT_PEER (10 * KOFN_NS_PER_S)
+
+static void fill_defaults(struct kofn_server_attr *attr)
+{
+    if (!attr->algorithm)
+        attr->algorithm = "stsyn";
+    if (!attr->wait_for)
+        attr->wait_for = attr->workers;
+    attr->local_steps = attr->local_steps ? attr->local_steps : 1;
+    attr->quorum = attr->quorum ? attr->quorum : 1;
+    attr->grace = attr->grace ? attr->grace : DEFAULT_GRACE;
+    attr->suspect_after = attr->suspect_after ? attr->suspect_after : DEFAULT_SUSPECT;
+    attr->join_timeout = attr->join_timeout ? attr->join_timeout : DEFAULT_JOIN;
+    attr->peer_timeout = attr->peer_timeout ? attr->peer_timeout : DEFAULT_PEER;
+    attr->merge_threads = attr->merge_threads ? attr->merge_threads : 1;
+    attr->learning_rate = attr->learning_rate != 0 ? attr->learning_rate : 1;
+}
+
+/* An attribute that cannot be: says which and why. */
+static int check_algorithm(const struct kofn_server_attr *attr,
+                           const struct kofn_algorithm *algorithm)
+{
+    if (!algorithm)
+        return kofn_error(attr->log, KOFN_INVALID, "unknown algorithm '%s'", attr->algorithm);
+    if (algorithm->needs_all && attr->wait_for != attr->workers)
+        return kofn_error(attr->log, KOFN_INVALID, "%s waits for all: K = %u must be N = %u",
+                          algorithm->name, attr->wait_for, attr->workers);
+    if (algorithm->single_step && attr->local_steps != 1)
+        return kofn_error(attr->log, KOFN_INVALID, "%s has one local update a round, not %u",
+                          algorithm->name, attr->local_steps);
+    return 0;
+}
+
+static int check_choices(const struct kofn_server_attr *attr,
+                         const struct kofn_transport_ops *transport)
+{
+    if (attr->publish == KOFN_PUBLISH_PULL && !(transport->capabilities & KOFN_CAP_READ))
+        return kofn_error(attr->log, KOFN_UNSUPPORTED,
+                          "transport %s cannot read at the workers: no pull publication",
+                          transport->name);
+    if ((unsigned)attr->publish > KOFN_PUBLISH_PULL ||
+        (unsigned)attr->weights > KOFN_WEIGHTS_FEDNOVA || (unsigned)attr->late > KOFN_LATE_REFUSE)
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "publish = %d, weights = %d, late = %d: not all of them are choices",
+                          (int)attr->publish, (int)attr->weights, (int)attr->late);
+    return 0;
+}
+
+/* Offers with descriptors cannot travel over a network; the others need one to know where to go. */
+static int check_transport(const struct kofn_server_attr *attr,
+                           const struct kofn_transport_ops *transport)
+{
+    bool here = transport->capabilities & KOFN_CAP_ONE_HOST;
+
+    if (attr->address && kofn_address_network(attr->address) == here)
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "transport %s has addresses of the form %s, not '%.120s'",
+                          transport->name, here ? "shm:NAME" : "tcp:HOST:PORT", attr->address);
+    if (attr->workload && strlen(attr->workload) >= KOFN_WIRE_TEXT_BYTES)
+        return kofn_error(attr->log, KOFN_INVALID, "the workload has %zu bytes, more than %u",
+                          strlen(attr->workload), KOFN_WIRE_TEXT_BYTES - 1);
+    return 0;
+}
+
+static int check_numbers(const struct kofn_server_attr *attr)
+{
+    if (!attr->workers || attr->workers > KOFN_WORKERS_MAX)
+        return kofn_error(attr->log, KOFN_INVALID, "N = %u workers: must be 1 to %u", attr->workers,
+                          KOFN_WORKERS_MAX);
+    if (attr->wait_for > attr->workers)
+        return kofn_error(attr->log, KOFN_INVALID, "K = %u is more than the N = %u workers",
+                          attr->wait_for, attr->workers);
+    if (attr->quorum > attr->workers)
+        return kofn_error(attr->log, KOFN_INVALID, "a quorum of %u is more than the N = %u workers",
+                          attr->quorum, attr->workers);
+    if (attr->local_steps > KOFN_BEAT_MAX_UPDATES)
+        return kofn_error(attr->log, KOFN_INVALID, "U = %u local updates: must be at most %u",
+                          attr->local_steps, KOFN_BEAT_MAX_UPDATES);
+    if (!(attr->staleness_weight >= 0))
+        return kofn_error(attr->log, KOFN_INVALID, "the staleness weight must be 0 or more");
+    if (!isfinite(attr->learning_rate))
+        return kofn_error(attr->log, KOFN_INVALID, "the learning rate must be finite");
+    return 0;
+}
+
+static int check(const struct kofn_server_attr *attr, const struct kofn_transport_ops *transport)
+{
+    int rc = check_numbers(attr);
+
+    rc = rc ? rc : check_transport(attr, transport);
+    rc = rc ? rc : check_choices(attr, transport);
+    return rc ? rc : check_algorithm(attr, kofn_algorithm_find(attr->algorithm));
+}
+
+static int open_hub(struct kofn_server *server, const struct kofn_transport_ops *transport,
+                    void *context)
+{
+    struct kofn_hub_attr hub = {.workers = server->attr.workers,
+                                .numa_node = -1,
+                                .spin = server->attr.spin,
+                                .bind = *server->listener.host ? server->listener.host : NULL,
+                                .peer_timeout = server->attr.peer_timeout,
+                                .options = server->attr.transport_options,
+                                .context = context,
+                                .log = server->log};
+    uint64_t bytes = server->attr.parameters * sizeof(float);
+    int rc;
+
+    if (server->attr.parameters > KOFN_PAYLOAD_MAX / sizeof(float) ||
+        kofn_geometry_init(&hub.slot, bytes, KOFN_DEPTH) ||
+        kofn_geometry_init(&hub.model, bytes, KOFN_DEPTH))
+        return kofn_error(server->log, KOFN_INVALID, "a model of %llu parameters",
+                          (unsigned long long)server->attr.parameters);
+    rc = transport->hub_open(&hub, &server->hub);
+    if (!rc)
+        server->hub->gates_follow = true; /* a receipt settles a publication: its release follows */
+    return rc;
+}
+
+static int open_round(struct kofn_server *server)
+{
+    const struct kofn_server_attr *attr = &server->attr;
+    struct kofn_round_config config = {.algorithm = kofn_algorithm_find(attr->algorithm),
+                                       .workers = attr->workers,
+                                       .wait_for = attr->wait_for,
+                                       .local_steps = attr->local_steps,
+                                       .quorum = attr->quorum,
+                                       .publish = attr->publish,
+                                       .weights = attr->weights,
+                                       .late = attr->late,
+                                       .staleness_weight = attr->staleness_weight,
+                                       .grace = attr->grace,
+                                       .deadline = attr->deadline,
+                                       .deadline_adaptive = attr->deadline_adaptive,
+                                       .suspect_after = attr->suspect_after};
+
+    return kofn_round_init(&server->round, &config);
+}
+
+static int open_pool(struct kofn_server *server)
+{
+    struct kofn_reduce_pool_attr pool = {
+        .threads = server->attr.merge_threads, .spin = server->attr.spin, .log = server->log};
+
+    return kofn_reduce_pool_open(&pool, &server->pool);
+}
+
+static void free_arrays(struct kofn_server *server)
+{
+    free(server->peers);
+    free(server->beats_seen);
+    free(server->beats_changed);
+    free(server->ranks);
+    free(server->updates);
+    free(server->weights);
+    free(server->late_sum);
+    free(server->late_next);
+    server->peers = NULL; /* closing looks at it */
+}
+
+static int allocate_arrays(struct kofn_server *server)
+{
+    size_t n = server->attr.workers;
+    size_t bytes = kofn_round_up(server->attr.parameters * sizeof(float), KOFN_CACHE_LINE);
+
+    server->peers = calloc(n, sizeof(*server->peers));
+    server->beats_seen = calloc(n, sizeof(*server->beats_seen));
+    server->beats_changed = calloc(n, sizeof(*server->beats_changed));
+    server->ranks = calloc(n + 1, sizeof(*server->ranks)); /* + 1: the late sum */
+    server->updates = calloc(n + 1, sizeof(*server->updates));
+    server->weights = calloc(n + 1, sizeof(*server->weights));
+    server->late_sum = aligned_alloc(KOFN_CACHE_LINE, bytes); /* touched where something is late */
+    server->late_next = aligned_alloc(KOFN_CACHE_LINE, bytes);
+    if (!server->peers || !server->beats_seen || !server->beats_changed || !server->ranks ||
+        !server->updates || !server->weights || !server->late_sum || !server->late_next) {
+        free_arrays(server);
+        return kofn_error(server->log, KOFN_NO_MEMORY, "server: %zu workers, %llu parameters", n,
+                          (unsigned long long)server->attr.parameters);
+    }
+    for (size_t rank = 0; rank < n; rank++)
+        server->peers[rank].pidfd = -1;
+    return 0;
+}
+
+static int open_parts(struct kofn_server *server, const struct kofn_transport_ops *transport,
+                      void *context)
+{
+    int rc;
+
+    rc = kofn__admit_open(server, !(transport->capabilities & KOFN_CAP_ONE_HOST));
+    if (rc)
+        return rc;
+    rc = open_hub(server, transport, context);
+    if (rc)
+        goto close_admit;
+    rc = open_round(server);
+    if (rc)
+        goto close_hub;
+    rc = open_pool(server);
+    if (rc)
+        goto close_round;
+    rc = allocate_arrays(server);
+    if (rc)
+        goto close_pool;
+    return 0;
+
+close_pool:
+    kofn_reduce_pool_close(server->pool);
+close_round:
+    kofn_round_fini(&server->round);
+close_hub:
+    server->hub->ops->hub_close(server->hub);
+close_admit:
+    kofn__admit_close(server);
+    return rc;
+}
+
+void kofn__server_free(struct kofn_server *server)
+{
+    kofn__admit_close(server);
+    server->hub->ops->hub_close(server->hub);
+    kofn_reduce_pool_close(server->pool);
+    kofn_round_fini(&server->round);
+    free_arrays(server);
+    free(server);
+}
+
+int kofn__server_open(const struct kofn_server_attr *attr,
+                      const struct kofn_transport_ops *transport, void *context,
+                      struct kofn_server **server_p)
+{
+    struct kofn_server_attr known;
+    struct kofn_server *server;
+    int rc;
+
+    rc = kofn__attr_take(attr, &known, sizeof(known));
+    if (rc)
+        return kofn_error(NULL, rc, "server: %s",
+                          rc == KOFN_INVALID ? "the attributes' size is not set"
+                                             : "an attribute is set that this version lacks");
+    server = calloc(1, sizeof(*server));
+    if (!server)
+        return kofn_error(known.log, KOFN_NO_MEMORY, "server: %zu bytes", sizeof(*server));
+    server->attr = known;
+    server->log = known.log;
+    fill_defaults(&server->attr);
+    rc = check(&server->attr, transport);
+    if (!rc)
+        rc = open_parts(server, transport, context);
+    if (rc) {
+        free(server);
+        return rc;
+    }
+    *server_p = server;
+    return 0;
+}
+
+/* The transport that was asked for, or the one that goes with the address; logs if there is none.
+ */
+static const struct kofn_transport_ops *choose(const struct kofn_server_attr *attr)
+{
+    const char *name = attr->transport;
+    const struct kofn_transport_ops *ops;
+
+    if (!name)
+        name = attr->address && kofn_address_network(attr->address) ? "tcp" : "shm";
+    ops = kofn_transport_find(name);
+    if (!ops)
+        kofn_error(attr->log, KOFN_UNSUPPORTED, "there is no transport %.32s in this build", name);
+    return ops;
+}
+
+int kofn_server_open(const struct kofn_server_attr *attr, struct kofn_server **server_p)
+{
+    struct kofn_server_attr known;
+    const struct kofn_transport_ops *transport;
+
+    if (kofn__attr_take(attr, &known, sizeof(known)))
+        return kofn__server_open(attr, NULL, NULL, server_p); /* which says what is wrong */
+    transport = choose(&known);
+    return transport ? kofn__server_open(attr, transport, NULL, server_p) : KOFN_UNSUPPORTED;
+}
