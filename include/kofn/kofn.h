@@ -151,8 +151,9 @@ const char *kofn_server_address(const struct kofn_server *server);
 int kofn_server_start(struct kofn_server *server, const float *model);
 
 /* Serves the workers until the current round has closed, its members are merged and the next model
- * is out. Workers are served, and hear that the server lives, in here alone: one that does something
- * else for longer than their timeout (kofn_worker_attr, 30 s) is given up by them as hung.
+ * is out. Workers are served, and hear that the server lives, in here alone: one that does
+ * something else for longer than their timeout (kofn_worker_attr, 30 s) is given up by them as
+ * hung.
  *
  * @timeout  gives up after this long (KOFN_TIMEOUT; the round stays open and a later call goes on
  * with it)

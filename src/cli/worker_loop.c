@@ -85,13 +85,17 @@ static int pause_for(struct loop *loop, uint64_t duration)
 static int work(struct loop *loop, struct step *step)
 {
     /* where the payload is a gradient it is written straight to where it is sent from */
-    float *gradient = loop->gradient ? loop->gradient : kofn_worker_gradient(loop->worker);
+    float *gradient = loop->gradient;
     struct kofn_update update;
     uint64_t pause, end;
     int rc = 0;
 
-    if (!gradient) /* the job is over, or the server gone: the next take says which */
-        return KOFN_ROUND_OVER;
+    while (!gradient && (rc == 0 || rc == KOFN_INTERRUPTED)) {
+        gradient = kofn_worker_gradient(loop->worker);
+        rc = gradient ? 0 : kofn_worker_report(loop->worker, NULL, NULL);
+    }
+    if (rc) /* the job is over, or the server gone */
+        return rc;
     step->begin = kofn_now_ns();
     step->loss = kofn_learner_gradient(&loop->learner, loop->model, gradient);
     step->computed = kofn_now_ns();

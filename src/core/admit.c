@@ -94,7 +94,7 @@ int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, co
     peer->evicted = peer->left = peer->ended = peer->network = false;
     peer->sequence = peer->released = peer->pushed = 0;
     peer->pid = pid;
-    peer->refusals = 0;
+    peer->refusals = peer->late_count = 0;
     server->beats_seen[rank] = 0;
     snprintf(peer->host, sizeof(peer->host), "%s", host);
     return 0;
@@ -123,7 +123,7 @@ static void last_beat(struct kofn_server *server, uint32_t rank)
     struct kofn_beat beat;
 
     if (kofn_beat_unpack(kofn_hub_beat_word(server->hub, rank), &beat))
-        kofn_round_beat(&server->round, rank, beat, kofn_now_ns());
+        kofn_round_last_beat(&server->round, rank, beat, kofn_now_ns());
 }
 
 static void take_out(struct kofn_server *server, uint32_t rank, uint64_t total)

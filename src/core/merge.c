@@ -11,23 +11,52 @@ static double step_factor(const struct kofn_server *server)
                : 1;
 }
 
-bool kofn__merge_finite(struct kofn_server *server, const float *update)
+static bool is_finite(struct kofn_server *server, const float *update)
 {
     return kofn_reduce_pool_all_finite(server->pool, KOFN_F32, update, server->attr.parameters);
 }
 
-void kofn__merge_late(struct kofn_server *server, const float *update)
+/* Were the bytes of publication @sequence of @rank its own all the time? */
+static bool whole(const struct kofn_server *server, uint32_t rank, uint64_t sequence)
+{
+    struct kofn_hub *hub = server->hub;
+
+    return !kofn_slot_end(&hub->slot, kofn_hub_slot(hub, rank), sequence);
+}
+
+int kofn__merge_check(struct kofn_server *server, uint32_t rank, uint64_t sequence,
+                      const float *update)
+{
+    bool finite = is_finite(server, update);
+
+    if (!whole(server, rank, sequence))
+        return KOFN_TORN;
+    return finite ? 0 : KOFN_NOT_FINITE;
+}
+
+const char *kofn__merge_late(struct kofn_server *server, uint32_t rank,
+                             const struct kofn_stamp *stamp, const float *update, float factor)
 {
     const void *updates[] = {update};
-    const float weights[] = {server->round.late_factor};
-    struct kofn_merge merge = {.out = server->late_sum,
+    struct kofn_merge merge = {.out = server->late_next,
                                .base = server->late_any ? server->late_sum : NULL,
                                .updates = updates,
-                               .weights = weights,
+                               .weights = &factor,
                                .count = 1};
+    bool finite = kofn_reduce_pool_merge(server->pool, KOFN_F32, &merge, server->attr.parameters);
+    int rc = finite && whole(server, rank, stamp->sequence)
+                 ? 0
+                 : kofn__merge_check(server, rank, stamp->sequence, update);
 
-    kofn_reduce_pool_merge(server->pool, KOFN_F32, &merge, server->attr.parameters);
+    if (rc)
+        return kofn_status_text(rc);
+    if (!finite)
+        return "the sum with the late ones before it is not finite";
+    merge.out = server->late_sum;
+    server->late_sum = server->late_next;
+    server->late_next = merge.out;
     server->late_any = true;
+    return NULL;
 }
 
 /* Lists what is to be merged, in the order of ranks, so that the sum does not depend on who came
@@ -58,43 +87,75 @@ static size_t gather(struct kofn_server *server)
     return count;
 }
 
-static void reject(struct kofn_server *server, uint32_t rank, int status)
+/* What @rank holds is not merged: the round and the worker learn of it. */
+static void reject(struct kofn_server *server, uint32_t rank)
 {
+    struct kofn_peer *peer = &server->peers[rank];
     struct kofn_stamp stamp = server->round.members[rank].held;
 
     kofn_round_reject(&server->round, rank);
-    kofn__serve_refuse(server, rank, &stamp, kofn_status_text(status));
+    kofn__serve_receipt(server, rank, &stamp, KOFN_OUTCOME_REFUSED, 0, 0);
+    peer->released = peer->sequence;
+}
+
+static void tell_late(struct kofn_server *server, uint32_t rank, enum kofn_outcome outcome,
+                      float scale)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+    uint32_t first = peer->late_count > KOFN_LATE_TOLD ? peer->late_count - KOFN_LATE_TOLD : 0;
+
+    for (uint32_t i = first; i < peer->late_count; i++) {
+        const struct kofn_late_line *line = &peer->late[i % KOFN_LATE_TOLD];
+
+        if (line->stamp.sequence + KOFN_RECEIPTS >
+            peer->sequence) /* else a newer one has its place */
+            kofn__serve_receipt(server, rank, &line->stamp, outcome, line->staleness,
+                                scale * line->factor);
+    }
+    peer->late_count = 0;
+}
+
+/* The late updates of this round are not merged: the round and their workers learn of it. */
+static void reject_late(struct kofn_server *server)
+{
+    kofn_round_reject_late(&server->round);
+    server->late_any = false;
+    server->late_loss = 0;
+    for (uint32_t rank = 0; rank < server->attr.workers; rank++)
+        tell_late(server, rank, KOFN_OUTCOME_REFUSED, 0);
 }
 
 /* After a merge: refuses members whose bytes were not what their stamps said. Returns how many. */
 static size_t reject_bad(struct kofn_server *server, size_t count, bool finite)
 {
-    struct kofn_hub *hub = server->hub;
     size_t bad = 0;
 
     for (size_t i = 0; i < count; i++) {
         uint32_t rank = server->ranks[i];
+        const struct kofn_stamp *held;
+        int rc = 0;
 
         if (rank == UINT32_MAX)
             continue;
-        if (kofn_slot_end(&hub->slot, kofn_hub_slot(hub, rank),
-                          server->round.members[rank].held.sequence))
-            reject(server, rank, KOFN_TORN);
-        else if (!finite && !kofn__merge_finite(server, server->updates[i]))
-            reject(server, rank, KOFN_NOT_FINITE);
-        else
+        held = &server->round.members[rank].held;
+        if (!finite)
+            rc = kofn__merge_check(server, rank, held->sequence, server->updates[i]);
+        else if (!whole(server, rank, held->sequence))
+            rc = KOFN_TORN;
+        if (!rc)
             continue;
+        kofn__serve_complain(server, rank, held, kofn_status_text(rc));
+        reject(server, rank);
         bad++;
     }
     return bad;
 }
 
-/* Writes the next model into the idle one of the two published buffers; on overflow that is a copy
- * of the last one. */
-static void make_model(struct kofn_server *server)
+/* The next model, of all that can be merged, to @out. Returns false if the sum is not finite though
+ * each part of it is.
+ */
+static bool merge_good(struct kofn_server *server, float *out)
 {
-    struct kofn_hub *hub = server->hub;
-    float *out = kofn_slot_withdraw(&hub->model, hub->models, server->version + 1);
     struct kofn_merge merge = {.out = out,
                                .base = kofn_server_model(server),
                                .updates = server->updates,
@@ -105,25 +166,51 @@ static void make_model(struct kofn_server *server)
         merge.count = gather(server);
         finite = kofn_reduce_pool_merge(server->pool, KOFN_F32, &merge, server->attr.parameters);
     } while (reject_bad(server, merge.count, finite));
-    if (finite)
+    return finite;
+}
+
+/* Writes the next model into the idle one of the two published buffers. On overflow it is tried
+ * without the late updates; if that does not help, it is a copy of the last one, and all are
+ * refused.
+ */
+static void make_model(struct kofn_server *server)
+{
+    struct kofn_hub *hub = server->hub;
+    float *out = kofn_slot_withdraw(&hub->model, hub->models, server->version + 1);
+    bool late = server->late_any;
+
+    if (merge_good(server, out))
         return;
+    if (late)
+        reject_late(server);
+    if (late && merge_good(server, out)) {
+        kofn_log(server->log, KOFN_LOG_WARN,
+                 "round %u: with its late updates the model would not be finite though each of "
+                 "them is: they are refused",
+                 server->round.number);
+        return;
+    }
     kofn_log(server->log, KOFN_LOG_WARN,
              "round %u: the sum of its updates is not finite though each of them is: the learning "
              "rate is too "
              "high; the model is untouched",
              server->round.number);
-    for (size_t i = 0; i < merge.count; i++)
-        if (server->ranks[i] != UINT32_MAX)
-            kofn_round_reject(&server->round, server->ranks[i]);
+    for (uint32_t rank = 0; rank < server->attr.workers; rank++)
+        if (server->round.members[rank].held.sequence)
+            reject(server, rank);
     memcpy(out, kofn_server_model(server), server->attr.parameters * sizeof(float));
 }
 
 static void account(struct kofn_server *server)
 {
+    float late_scale = (float)kofn_round_late_scale(&server->round);
+
     server->merged = 0;
     for (uint32_t rank = 0; rank < server->attr.workers; rank++) {
         const struct kofn_stamp *held = &server->round.members[rank].held;
         uint32_t updates = held->updates - held->from;
+
+        tell_late(server, rank, KOFN_OUTCOME_LATE, late_scale);
 
         if (!held->sequence)
             continue;
@@ -132,9 +219,10 @@ static void account(struct kofn_server *server)
         server->loss_sum += (double)held->loss * updates;
         kofn__serve_receipt(server, rank, held, KOFN_OUTCOME_MERGED, 0,
                             kofn_round_weight(&server->round, rank));
-        server->peers[rank].released = held->sequence;
+        server->peers[rank].released = server->peers[rank].sequence;
     }
     server->merged_updates += server->round.late_updates;
+    server->loss_sum += server->late_loss;
 }
 
 /* A transport that must send models sends to those who have taken the one before; others fetch when
@@ -168,6 +256,7 @@ void kofn__merge_round(struct kofn_server *server)
     account(server);
     kofn_round_settle(&server->round);
     server->late_any = false;
+    server->late_loss = 0;
     server->version++;
     kofn_slot_publish(&hub->model, hub->models, &stamp);
     push_model(server);

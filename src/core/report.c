@@ -58,23 +58,31 @@ static void say_suspect(const struct kofn_server *server, uint32_t rank, uint64_
              round->number, KOFN_MIN(round->config.wait_for, round->available), round->available);
 }
 
+static void say_better(const struct kofn_server *server, uint32_t rank, const char *what)
+{
+    const struct kofn_peer *peer = &server->peers[rank];
+
+    kofn_log(server->log, KOFN_LOG_WARN, "rank %u (%s, pid %u): %s in round %u", rank, peer->host,
+             peer->pid, what, server->round.number);
+}
+
 void kofn__report_states(struct kofn_server *server, uint64_t now)
 {
     for (uint32_t rank = 0; rank < server->attr.workers; rank++) {
-        enum kofn_member_state state = server->round.members[rank].state;
+        const struct kofn_member *member = &server->round.members[rank];
+        enum kofn_member_state state = member->state;
         struct kofn_peer *peer = &server->peers[rank];
 
         if (state == peer->announced)
             continue;
-        if (state == KOFN_MEMBER_SLOW && peer->announced != KOFN_MEMBER_SUSPECT)
-            say_slow(server, rank, now);
-        else if (state == KOFN_MEMBER_SUSPECT)
+        if (state == KOFN_MEMBER_SUSPECT)
             say_suspect(server, rank, now);
-        else if (state == KOFN_MEMBER_READY && peer->announced != KOFN_MEMBER_JOINING)
-            kofn_log(server->log, KOFN_LOG_WARN, "rank %u (%s, pid %u): %s in round %u", rank,
-                     peer->host, peer->pid,
-                     peer->announced == KOFN_MEMBER_SUSPECT ? "is back" : "keeps up again",
-                     server->round.number);
+        else if (peer->announced == KOFN_MEMBER_SUSPECT && kofn_member_available(member))
+            say_better(server, rank, "is back");
+        else if (state == KOFN_MEMBER_READY && peer->announced == KOFN_MEMBER_SLOW)
+            say_better(server, rank, "keeps up again");
+        if (state == KOFN_MEMBER_SLOW)
+            say_slow(server, rank, now);
         peer->announced = state;
     }
 }

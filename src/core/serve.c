@@ -54,8 +54,8 @@ void kofn__serve_receipt(struct kofn_server *server, uint32_t rank, const struct
         server->hub->ops->hub_receipt(server->hub, rank, &line);
 }
 
-void kofn__serve_refuse(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
-                        const char *why)
+void kofn__serve_complain(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                          const char *why)
 {
     struct kofn_peer *peer = &server->peers[rank];
 
@@ -65,7 +65,6 @@ void kofn__serve_refuse(struct kofn_server *server, uint32_t rank, const struct 
             "rank %u (%s, pid %u): its update of round %u is refused: %s; the model is untouched%s",
             rank, peer->host, peer->pid, stamp->round, why,
             peer->refusals == REFUSALS_SAID ? " (further ones are only counted)" : "");
-    kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_REFUSED, 0, 0);
 }
 
 static void release(struct kofn_server *server, uint32_t rank, uint64_t sequence)
@@ -74,19 +73,48 @@ static void release(struct kofn_server *server, uint32_t rank, uint64_t sequence
     kofn__serve_gate(server, rank);
 }
 
-/* Late updates are summed up as they arrive, so their bytes are looked at before the round counts
- * them; those on time are looked at when they are merged.
+/* Are the bytes of a publication to be looked at as it arrives, because the round would count on
+ * it? Not where all must be in anyhow: then K shrinks with those that the merge refuses.
+ */
+static bool counts_on(const struct kofn_server *server, uint32_t rank,
+                      const struct kofn_stamp *stamp)
+{
+    return server->attr.wait_for < server->attr.workers &&
+           kofn_round_counts(&server->round, rank, stamp);
+}
+
+/* Late updates are summed up as they arrive, so the sum is tried before the round counts them. Of
+ * those on time, the one that makes its worker one of the K is looked at before it does; the others
+ * are looked at when they are merged.
  */
 static enum kofn_verdict judge(struct kofn_server *server, uint32_t rank,
                                const struct kofn_stamp *stamp, const void *payload, uint64_t now)
 {
     struct kofn_round *round = &server->round;
+    const char *why = NULL;
+    float factor;
+    int rc;
 
-    if (round->config.algorithm->current(round, stamp) || kofn__merge_finite(server, payload))
+    if (kofn_round_merges_late(round, rank, stamp, &factor)) {
+        why = kofn__merge_late(server, rank, stamp, payload, factor);
+    } else if (counts_on(server, rank, stamp)) {
+        rc = kofn__merge_check(server, rank, stamp->sequence, payload);
+        why = rc ? kofn_status_text(rc) : NULL;
+    }
+    if (!why)
         return kofn_round_arrive(round, rank, stamp, now);
-    kofn_round_refuse(round, rank, stamp, now);
-    kofn__serve_refuse(server, rank, stamp, kofn_status_text(KOFN_NOT_FINITE));
-    return KOFN_VERDICT_COVERED;
+    kofn__serve_complain(server, rank, stamp, why);
+    return kofn_round_refuse(round, rank, stamp, now);
+}
+
+/* Keeps in mind that @stamp goes into this round's late sum. */
+static void note_late(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+
+    peer->late[peer->late_count++ % KOFN_LATE_TOLD] =
+        (struct kofn_late_line){*stamp, server->round.late_age, server->round.late_factor};
+    server->late_loss += (double)stamp->loss * (stamp->updates - stamp->from);
 }
 
 static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
@@ -102,11 +130,10 @@ static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn
         if (peer->released + 1 < stamp->sequence)
             release(server, rank, stamp->sequence - 1);
         return;
+    case KOFN_VERDICT_KEPT:
+        return;
     case KOFN_VERDICT_LATE:
-        kofn__merge_late(server, payload);
-        server->loss_sum += (double)stamp->loss * (stamp->updates - stamp->from);
-        kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_LATE, round->late_age,
-                            round->late_factor);
+        note_late(server, rank, stamp);
         break;
     case KOFN_VERDICT_REFUSED:
         kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_REFUSED,

@@ -24,6 +24,15 @@
     64 /* connections that are not members yet: more wait in the listener's queue                  \
         */
 
+#define KOFN_LATE_TOLD 4 /* late publications of one worker in one round that get a receipt */
+
+/* A late publication that goes into the open round: with what weight, its merge will tell. */
+struct kofn_late_line {
+    struct kofn_stamp stamp;
+    uint32_t staleness;
+    float factor;
+};
+
 /* A member's connection. */
 struct kofn_peer {
     struct kofn_channel *control; /* NULL = none */
@@ -38,7 +47,9 @@ struct kofn_peer {
     uint64_t released;   /* newest released */
     uint64_t pushed;     /* version of the model sent last */
     enum kofn_member_state announced;
-    uint32_t refusals; /* said so far: the first few are */
+    uint32_t refusals;   /* said so far: the first few are */
+    uint32_t late_count; /* in this round, by number of arrival modulo KOFN_LATE_TOLD: */
+    struct kofn_late_line late[KOFN_LATE_TOLD];
     char host[KOFN_NAME_BYTES];
 };
 
@@ -65,8 +76,10 @@ struct kofn_server {
     struct kofn_reduce_pool *pool;
     uint64_t version; /* of the model published last */
     float *late_sum;  /* sum of factor * update over the late ones of this round */
+    float *late_next; /* where the sum with one more is tried */
     bool late_any;
-    uint32_t *ranks; /* scratch of a merge: members, their updates, their weights */
+    double late_loss; /* sum over the local updates in it */
+    uint32_t *ranks;  /* scratch of a merge: members, their updates, their weights */
     const void **updates;
     float *weights;
 
@@ -160,21 +173,24 @@ void kofn__serve_gates(struct kofn_server *server);
 void kofn__serve_receipt(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
                          enum kofn_outcome outcome, uint32_t staleness, double weight);
 
-/* Refuses what was published as @stamp by @rank, and says so with the reason (the first few times).
- */
-void kofn__serve_refuse(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
-                        const char *why);
+/* Says (the first few times) that what @rank published as @stamp is not used, and why. */
+void kofn__serve_complain(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                          const char *why);
 
 /* ---- merge.c ---- */
 
 /* The round is READY: makes the next model of it, publishes that, and settles the accounts. */
 void kofn__merge_round(struct kofn_server *server);
 
-/* True if @update holds neither NaN nor infinity. */
-bool kofn__merge_finite(struct kofn_server *server, const float *update);
+/* 0 if publication @sequence of @rank, @update, can be merged; KOFN_NOT_FINITE, KOFN_TORN. */
+int kofn__merge_check(struct kofn_server *server, uint32_t rank, uint64_t sequence,
+                      const float *update);
 
-/* Adds a late publication, which is finite, to this round's late sum. */
-void kofn__merge_late(struct kofn_server *server, const float *update);
+/* Tries to add a late publication of @rank, times @factor, to this round's late sum. It was added
+ * if NULL is returned; else the reason is, and the sum is as it was.
+ */
+const char *kofn__merge_late(struct kofn_server *server, uint32_t rank,
+                             const struct kofn_stamp *stamp, const float *update, float factor);
 
 /* ---- report.c ---- */
 

@@ -175,7 +175,8 @@ static int take(struct kofn_worker *worker, float *model, const void **view, uin
     worker->version = (uint32_t)stamp.sequence;
     worker->view = view ? *view : NULL;
     worker->updates = worker->published = 0;
-    worker->reporting = false;
+    worker->reporting = worker->filling = false;
+    worker->starved = 0;
     worker->first = 0;
     worker->late_sent = false;
     worker->compute_ns = 0;
@@ -218,19 +219,18 @@ float *kofn_worker_gradient(struct kofn_worker *worker)
 {
     if (!worker->gradient || !worker->round)
         return NULL;
-    for (;;) {
+    for (worker->starved = 0; !worker->starved;) {
         uint64_t word;
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
-        int rc;
 
-        if (kofn__publish_credit(worker, gate))
+        if (kofn__publish_credit(worker, gate)) {
+            worker->filling = true;
             return worker->endpoint->ops->endpoint_buffer(worker->endpoint, worker->sequence + 1);
-        if (kofn__worker_ended(gate))
-            return NULL;
-        rc = kofn__worker_wait(worker, word, KOFN_FOREVER);
-        if (rc && rc != KOFN_INTERRUPTED)
-            return NULL;
+        }
+        worker->starved = kofn__worker_ended(gate) ? KOFN_ROUND_OVER
+                                                   : kofn__worker_wait(worker, word, KOFN_FOREVER);
     }
+    return NULL;
 }
 
 /* Publishes in eager mode, if there is a credit; else the next publication carries this update as
@@ -279,6 +279,15 @@ static void count(struct kofn_worker *worker, const struct kofn_update *update, 
     worker->loss_sum += update ? (double)update->loss : 0;
 }
 
+/* Nothing has been filled that could be reported: why not. */
+static int no_gradient(const struct kofn_worker *worker)
+{
+    if (worker->starved)
+        return worker->starved;
+    return kofn_error(worker->log, KOFN_INVALID, "rank %u: a report without a gradient",
+                      worker->endpoint->rank);
+}
+
 int kofn_worker_report(struct kofn_worker *worker, const float *model,
                        const struct kofn_update *update)
 {
@@ -292,6 +301,8 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
     if (!worker->round || (!worker->gradient && !model))
         return kofn_error(worker->log, KOFN_INVALID, "rank %u: a report without a model",
                           worker->endpoint->rank);
+    if (worker->gradient && !worker->filling)
+        return no_gradient(worker);
     if (overtaken(worker)) {
         kofn_log(worker->log, KOFN_LOG_INFO,
                  "rank %u: its update of round %u is dropped: the model was replaced meanwhile",
@@ -312,7 +323,7 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
         rc = beat(worker);
     if (rc)
         return rc;
-    worker->reporting = false;
+    worker->reporting = worker->filling = false;
     worker->mark_ns = kofn_now_ns();
     return last || over ? KOFN_ROUND_OVER : 0;
 }

@@ -23,6 +23,8 @@ struct kofn_worker {
     double loss_sum;         /* of the same */
     const void *view;        /* the model where it was published, if it was not copied */
     bool reporting;          /* a report was interrupted when the update had been counted */
+    bool filling;            /* GRADIENT: its buffer has been given out since the last report */
+    int starved;             /* else why not, the last time it was asked for */
 
     /* Publications. */
     uint64_t sequence;      /* of the newest; 0 = none */

@@ -9,7 +9,7 @@ void kofn_member_join(struct kofn_member *member, uint32_t epoch, uint64_t now)
     member->settled_round = member->settled_updates = 0;
     member->timed_round = member->timed_in_round = 0;
     member->held.sequence = 0;
-    member->reached = false;
+    member->reached = member->barred = false;
     member->epoch_base = member->finished;
     member->round_base = 0;
     member->progress_ns = member->joined_ns = now;

@@ -25,9 +25,11 @@ struct kofn_member {
     bool reached;           /* it is one of the K, or of those behind them */
     uint32_t place;         /* as the how-manieth, from 0 */
     uint64_t reached_ns;
-    bool owing;       /* it is one of those that the closed round still waits for */
-    bool late_merged; /* a late update of it goes into this round */
-    bool sampled;     /* the deadline knows of its arrival in the round that closed last */
+    bool barred; /* what it had to count with was refused: it cannot be one of the K any more */
+    bool owing;  /* it is one of those that the closed round still waits for */
+    bool late_merged;      /* a late update of it goes into this round */
+    uint64_t late_updates; /* of so many local updates */
+    bool sampled;          /* the deadline knows of its arrival in the round that closed last */
 
     /* Local updates (.., settled_updates] of round settled_round have been merged or refused. */
     uint32_t settled_round, settled_updates;

@@ -36,7 +36,8 @@ void kofn_round_next(struct kofn_round *round, uint64_t now)
         struct kofn_member *member = &round->members[rank];
 
         member->held.sequence = 0;
-        member->reached = member->late_merged = false;
+        member->reached = member->late_merged = member->barred = false;
+        member->late_updates = 0;
     }
     round->number++;
     round->phase = KOFN_PHASE_OPEN;
@@ -141,14 +142,26 @@ static void count_reached(struct kofn_round *round, struct kofn_member *member, 
 }
 
 /* It is not one of the K after all; those behind it move up. */
-static void uncount_reached(struct kofn_round *round, struct kofn_member *member)
+static void leave_place(struct kofn_round *round, struct kofn_member *member)
 {
-    if (!member->reached || round->phase != KOFN_PHASE_OPEN)
-        return;
     member->reached = false;
     round->reached--;
     for (uint32_t rank = 0; rank < round->config.workers; rank++)
         round->members[rank].place -= round->members[rank].place > member->place;
+}
+
+static void uncount_reached(struct kofn_round *round, struct kofn_member *member)
+{
+    if (member->reached && round->phase == KOFN_PHASE_OPEN)
+        leave_place(round, member);
+}
+
+/* Its publications of the open round cannot be used: it is not, and will not be, one of the K. */
+static void bar(struct kofn_round *round, struct kofn_member *member)
+{
+    member->barred = true;
+    uncount_reached(round, member);
+    kofn_watch_membership(round);
 }
 
 static void alive_again(struct kofn_round *round, struct kofn_member *member)
@@ -208,6 +221,15 @@ void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat b
     collect_from(round, member);
 }
 
+void kofn_round_last_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat,
+                          uint64_t now)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    if (kofn_member_connected(member) && beat.round <= round->number)
+        kofn_member_progress(member, beat.round, beat.updates, now);
+}
+
 static enum kofn_verdict hold(struct kofn_round *round, struct kofn_member *member,
                               const struct kofn_stamp *stamp, uint64_t now)
 {
@@ -228,6 +250,13 @@ static enum kofn_verdict refuse(struct kofn_round *round, struct kofn_member *me
     return KOFN_VERDICT_REFUSED;
 }
 
+/* What carries again what was refused already is refused with it; the worker then knows of all. */
+static enum kofn_verdict refuse_barred(struct kofn_round *round, struct kofn_member *member,
+                                       const struct kofn_stamp *stamp)
+{
+    return member->held.sequence ? KOFN_VERDICT_KEPT : refuse(round, member, stamp);
+}
+
 /* A publication that missed its round: merged into the open one with 1/(1+s)^W, or refused. */
 static enum kofn_verdict late(struct kofn_round *round, struct kofn_member *member,
                               const struct kofn_stamp *stamp, uint64_t now)
@@ -240,6 +269,7 @@ static enum kofn_verdict late(struct kofn_round *round, struct kofn_member *memb
     round->late_age = round->number - stamp->version;
     round->late_factor = (float)kofn_late_factor(round, stamp, round->late_age);
     round->late_count++;
+    member->late_updates += stamp->updates - stamp->from;
     round->late_updates += stamp->updates - stamp->from;
     round->late_staleness += round->late_age;
     member->late_merged = true;
@@ -259,10 +289,42 @@ static struct kofn_member *published(struct kofn_round *round, uint32_t rank,
     return member;
 }
 
-void kofn_round_refuse(struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
-                       uint64_t now)
+bool kofn_round_counts(const struct kofn_round *round, uint32_t rank,
+                       const struct kofn_stamp *stamp)
 {
-    refuse(round, published(round, rank, stamp, now), stamp);
+    const struct kofn_member *member = &round->members[rank];
+    const struct kofn_algorithm *algorithm = round->config.algorithm;
+
+    return round->config.publish == KOFN_PUBLISH_EAGER && round->phase == KOFN_PHASE_OPEN &&
+           !member->reached && !member->barred && algorithm->current(round, stamp) &&
+           stamp->from == kofn_member_settled(member, stamp->round) &&
+           algorithm->counts(round, stamp->updates);
+}
+
+bool kofn_round_merges_late(const struct kofn_round *round, uint32_t rank,
+                            const struct kofn_stamp *stamp, float *factor)
+{
+    if (round->ended || round->config.late == KOFN_LATE_REFUSE ||
+        round->config.algorithm->current(round, stamp) ||
+        stamp->from != kofn_member_settled(&round->members[rank], stamp->round))
+        return false;
+    *factor = (float)kofn_late_factor(round, stamp, round->number - stamp->version);
+    return true;
+}
+
+enum kofn_verdict kofn_round_refuse(struct kofn_round *round, uint32_t rank,
+                                    const struct kofn_stamp *stamp, uint64_t now)
+{
+    struct kofn_member *member = published(round, rank, stamp, now);
+    bool current = !round->ended && round->config.algorithm->current(round, stamp);
+    enum kofn_verdict verdict = KOFN_VERDICT_KEPT;
+
+    if (!current || !member->held.sequence)
+        verdict = refuse(round, member, stamp);
+    if (current)
+        bar(round, member);
+    check_closed(round, now);
+    return verdict;
 }
 
 enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
@@ -274,6 +336,8 @@ enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
         return refuse(round, member, stamp);
     if (!round->config.algorithm->current(round, stamp))
         return late(round, member, stamp, now);
+    if (member->barred)
+        return refuse_barred(round, member, stamp);
     if (stamp->from != kofn_member_settled(member, stamp->round))
         return KOFN_VERDICT_COVERED;
     return hold(round, member, stamp, now);
@@ -314,6 +378,24 @@ void kofn_round_reject(struct kofn_round *round, uint32_t rank)
     member->held.sequence = 0;
     round->holding--;
     round->refused++;
+    if (member->reached)
+        leave_place(round, member);
+}
+
+void kofn_round_reject_late(struct kofn_round *round)
+{
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        struct kofn_member *member = &round->members[rank];
+
+        member->late -= member->late_updates;
+        member->refused += member->late_updates;
+        member->late_updates = 0;
+        member->late_merged = false;
+    }
+    round->refused += round->late_count;
+    round->late_count = 0;
+    round->late_updates = 0;
+    round->late_staleness = 0;
 }
 
 void kofn_round_settle(struct kofn_round *round)

@@ -42,6 +42,7 @@ enum kofn_verdict {
     KOFN_VERDICT_REFUSED, /* release it; the worker is told */
     KOFN_VERDICT_COVERED, /* overlaps what is settled: release it; the worker will send the
                              remainder */
+    KOFN_VERDICT_KEPT,    /* refused, but what is held before it stays: release neither of them */
 };
 
 struct kofn_round {
@@ -60,6 +61,7 @@ struct kofn_round {
     uint32_t expected;  /* COLLECTING: members that still owe theirs */
     uint64_t opened_ns, closed_ns;
     uint64_t previous_opened_ns; /* of the round before */
+    uint64_t excused_ns;         /* until then nobody got on: silences are judged from there */
     uint64_t deadline_ns;        /* from the opening; 0 = none */
 
     /* Late updates that go into this round. */
@@ -101,9 +103,27 @@ void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat b
 enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
                                     const struct kofn_stamp *stamp, uint64_t now);
 
-/* A valid publication has arrived whose bytes cannot be used: refused, and counted as such. */
-void kofn_round_refuse(struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
-                       uint64_t now);
+/* Foresight, for looking at bytes before kofn_round_arrive() counts them: would @stamp make its
+ * worker one of the K? Would it be merged late, and then with which factor (kofn_late_factor())?
+ */
+bool kofn_round_counts(const struct kofn_round *round, uint32_t rank,
+                       const struct kofn_stamp *stamp);
+bool kofn_round_merges_late(const struct kofn_round *round, uint32_t rank,
+                            const struct kofn_stamp *stamp, float *factor);
+
+/* A valid publication has arrived whose bytes cannot be used: its worker cannot be one of the K of
+ * the round it was made in any more. Refused, and counted as such (KOFN_VERDICT_REFUSED), unless an
+ * older one of the same round is held, which carries some of its updates: that one can be merged
+ * still (KOFN_VERDICT_KEPT).
+ */
+enum kofn_verdict kofn_round_refuse(struct kofn_round *round, uint32_t rank,
+                                    const struct kofn_stamp *stamp, uint64_t now);
+
+/* What a member that is about to leave said last, which nobody had looked at: for its account
+ * alone.
+ */
+void kofn_round_last_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat,
+                          uint64_t now);
 
 /* Time has passed: deadlines, grace, and who is slow or suspect. Costs O(N); call it at a tick, not
  * in a spin. */
@@ -142,6 +162,9 @@ double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp 
 /* The held publication of @rank cannot be merged (not finite, torn): it is refused, and counts no
  * more. */
 void kofn_round_reject(struct kofn_round *round, uint32_t rank);
+
+/* The late updates of this round cannot be merged (their sum is not finite): they are refused. */
+void kofn_round_reject_late(struct kofn_round *round);
 
 /* All that is held has been merged: settles the accounts and the statistics of the round. */
 void kofn_round_settle(struct kofn_round *round);

@@ -5,6 +5,7 @@
 #define SLOW_ENTER 2.0     /* times the median pace: slow from here */
 #define SLOW_LEAVE 1.5     /* and no longer below this */
 #define SUSPECT_PACES 20.0 /* times its own pace without progress, and the configured time */
+#define QUIET_PACES 2.0    /* so long, and half the configured time: nothing comes of it for now */
 #define PACE_UPDATES 24.0  /* about so many of its last local updates make the pace of a worker */
 #define CAUSE_RATIO 1.5    /* a time that is this much above the median's explains lateness */
 #define LONGEST 1e18       /* ns, 31 years: of an arrival that is no more than reckoned */
@@ -19,7 +20,7 @@ void kofn_watch_membership(struct kofn_round *round)
 
         round->available += kofn_member_available(member);
         /* whoever has reached its count and is gone or suspect since still counts */
-        possible += kofn_member_available(member) || member->reached;
+        possible += (kofn_member_available(member) && !member->barred) || member->reached;
     }
     if (round->phase == KOFN_PHASE_OPEN)
         round->wait_for = KOFN_MIN(round->config.wait_for, possible);
@@ -131,33 +132,100 @@ static uint64_t silence(const struct kofn_round *round, const struct kofn_member
     return works(round, member) && now > since ? now - since : 0;
 }
 
+/* What a local update takes @member, as far as anything is known of it. Until the first round has
+ * closed, what its stamps say will do, and where nothing is published before that, its beats.
+ * 0 = nothing is known.
+ */
+static double known_pace(const struct kofn_round *round, const struct kofn_member *member)
+{
+    double mean = kofn_member_compute_mean(member);
+
+    if (member->pace_ns > 0)
+        return member->pace_ns;
+    if (mean > 0)
+        return mean;
+    if (member->round != round->number || !member->updates ||
+        member->progress_ns <= round->opened_ns)
+        return 0;
+    return (double)(member->progress_ns - round->opened_ns) / member->updates;
+}
+
+/* What a local update of @member is expected to take: of one that nothing is known of, as long as
+ * anybody's.
+ */
+static double expected_pace(const struct kofn_round *round, const struct kofn_member *member)
+{
+    double pace = known_pace(round, member);
+
+    return pace > 0 ? pace : round->median_pace_ns;
+}
+
+/* Nobody that an answer is expected of gets on: that is no sign of any one of them, for it may be
+ * the job's first round, long updates or a machine that stands still. Silences are judged from the
+ * end of this on, so that it never makes a suspect of the last one available, and all have the same
+ * time to come back.
+ */
+static bool all_quiet(const struct kofn_round *round, uint64_t now)
+{
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        const struct kofn_member *member = &round->members[rank];
+        double limit = KOFN_MAX((double)round->config.suspect_after / 2,
+                                QUIET_PACES * expected_pace(round, member));
+
+        if (kofn_member_available(member) && (double)silence(round, member, now) < limit)
+            return false;
+    }
+    return true;
+}
+
+/* Has @member been silent for so long, while others were not, that nobody is to wait for it? Where
+ * neither its pace nor anybody else's is known, no time is long.
+ */
+static bool is_suspect(const struct kofn_round *round, const struct kofn_member *member,
+                       uint64_t now)
+{
+    double pace = expected_pace(round, member);
+    uint64_t silent = KOFN_MIN(silence(round, member, now), now - KOFN_MIN(now, round->excused_ns));
+
+    return pace > 0 && silent >= round->config.suspect_after &&
+           (double)silent >= SUSPECT_PACES * pace;
+}
+
 /* Slow are those whose local updates take a multiple of the median; a silence counts as a long
- * update. */
+ * update. Both must have lasted for a while: a few updates that fell long, or a moment without the
+ * CPU, say nothing.
+ */
+static bool is_slow(const struct kofn_round *round, const struct kofn_member *member, uint64_t now)
+{
+    double median = round->median_pace_ns;
+    double silent = (double)silence(round, member, now);
+    double limit = member->state == KOFN_MEMBER_SLOW ? SLOW_LEAVE : SLOW_ENTER;
+    bool evident = member->state == KOFN_MEMBER_SLOW || member->paced_ns >= PACE_UPDATES * median;
+
+    if (!(median > 0))
+        return false;
+    return (evident && member->pace_ns > limit * median) ||
+           (silent > SUSPECT_PACES / 2 * median &&
+            silent >= (double)round->config.suspect_after / 4);
+}
+
 static enum kofn_member_state judge(const struct kofn_round *round,
                                     const struct kofn_member *member, uint64_t now)
 {
-    double median = round->median_pace_ns;
-    uint64_t silent = silence(round, member, now);
-    double limit = member->state == KOFN_MEMBER_SLOW ? SLOW_LEAVE : SLOW_ENTER;
-
-    if (silent >= round->config.suspect_after && (double)silent >= SUSPECT_PACES * member->pace_ns)
+    if (is_suspect(round, member, now))
         return KOFN_MEMBER_SUSPECT;
     if (member->state == KOFN_MEMBER_SUSPECT || member->state == KOFN_MEMBER_JOINING)
         return member->state; /* only progress makes them ready: see kofn_round_beat() */
-    if (median > 0 &&
-        (member->pace_ns > limit * median || (double)silent > SUSPECT_PACES / 2 * median))
-        return KOFN_MEMBER_SLOW;
-    return KOFN_MEMBER_READY;
+    return is_slow(round, member, now) ? KOFN_MEMBER_SLOW : KOFN_MEMBER_READY;
 }
 
-/* In the first round no pace is known yet: what the stamps say will do. */
 static double median_pace(struct kofn_round *round)
 {
     size_t count = 0;
 
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         const struct kofn_member *member = &round->members[rank];
-        double pace = member->pace_ns > 0 ? member->pace_ns : kofn_member_compute_mean(member);
+        double pace = known_pace(round, member);
 
         if (kofn_member_connected(member) && pace > 0)
             round->scratch[count++] = pace;
@@ -172,6 +240,8 @@ void kofn_watch_tick(struct kofn_round *round, uint64_t now)
     if (!round->number)
         return;
     round->median_pace_ns = median_pace(round);
+    if (all_quiet(round, now))
+        round->excused_ns = now;
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         struct kofn_member *member = &round->members[rank];
         enum kofn_member_state state;

@@ -47,6 +47,8 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence
         if (sim->workers[rank].granted + 1 < sequence)
             release(sim, rank, sequence - 1);
         return;
+    case KOFN_VERDICT_KEPT:
+        return;
     case KOFN_VERDICT_LATE:
         kofn_sim_bytes_late(sim, rank, sequence);
         sim->loss_sum += (double)stamp->loss * (stamp->updates - stamp->from);

@@ -168,6 +168,7 @@ void engine_skip(struct engine *engine, uint64_t ns)
     earlier(&round->opened_ns, ns);
     earlier(&round->closed_ns, ns);
     earlier(&round->previous_opened_ns, ns);
+    earlier(&round->excused_ns, ns);
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         earlier(&round->members[rank].progress_ns, ns);
         earlier(&round->members[rank].joined_ns, ns);
@@ -227,6 +228,8 @@ int engine_update(struct engine *engine, uint32_t rank)
     float *gradient = kofn_worker_gradient(worker->handle);
 
     CU_ASSERT_FATAL(worker->finished < ENGINE_UPDATES);
+    if (worker->handle->gradient && !gradient)
+        return engine_report(engine, rank); /* which says why */
     if (gradient) {
         memset(gradient, 0, ENGINE_PARAMETERS * sizeof(*gradient));
         gradient[place] = -1;

@@ -100,8 +100,8 @@ struct history_worker {
 struct history_peer {
     bool admitted, evicted;
     uint32_t epoch;
-    uint64_t released;
-    uint64_t down_ns; /* when the last message to it arrives */
+    uint64_t released, sequence; /* newest released; newest taken in */
+    uint64_t down_ns;            /* when the last message to it arrives */
     struct kofn_beat beat;
     bool beat_new;
     uint32_t inbox_count;
@@ -117,7 +117,7 @@ struct history_peer {
 /* What happened in a history, so that tests know that histories are worth something. */
 struct history_counts {
     uint64_t rounds, deadline_closes, held, merged, late, refused, covered, remainders, lost, bad,
-        torn, deaths, evictions, rejoins, suspects, comebacks, skipped;
+        barred, kept, torn, deaths, evictions, rejoins, suspects, comebacks, skipped;
 };
 
 struct history {

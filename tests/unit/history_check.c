@@ -63,6 +63,11 @@ void history_check_verdict(struct history *history, uint32_t rank,
         history_check_settled(history, rank, publication, FATE_REFUSED);
         history->counts.refused++;
         break;
+    case KOFN_VERDICT_KEPT:
+        if (stamp->round != round->number || !round->members[rank].held.sequence ||
+            round->members[rank].reached)
+            history_fail(history, "nothing is held that could be kept");
+        break;
     case KOFN_VERDICT_COVERED:
         if (stamp->round == round->number)
             history_fail(history, "an update of the open round is covered");
@@ -187,7 +192,7 @@ void history_check(struct history *history)
 
         check_member(history, rank);
         available += kofn_member_available(member);
-        possible += kofn_member_available(member) || member->reached;
+        possible += (kofn_member_available(member) && !member->barred) || member->reached;
         reached += member->reached;
         owing += owes(round, member);
         holding += member->held.sequence != 0;

@@ -80,6 +80,18 @@ static bool see(struct history *history, uint32_t rank, uint32_t round, uint32_t
     return true;
 }
 
+/* serve.c, judge(): are the bytes looked at before the machine counts them? */
+static bool is_looked_at(const struct history *history, uint32_t rank,
+                         const struct kofn_stamp *stamp)
+{
+    const struct kofn_round *round = &history->round;
+    float factor;
+
+    return kofn_round_merges_late(round, rank, stamp, &factor) ||
+           (round->config.wait_for < round->config.workers &&
+            kofn_round_counts(round, rank, stamp));
+}
+
 /* serve.c, take_in() and judge() */
 static void take_in(struct history *history, uint32_t rank,
                     const struct history_publication *publication)
@@ -91,10 +103,14 @@ static void take_in(struct history *history, uint32_t rank,
 
     see(history, rank, stamp->round, stamp->updates);
     peer->known[stamp->sequence % HISTORY_RING] = *publication;
-    if (publication->bad && !round->config.algorithm->current(round, stamp)) {
-        kofn_round_refuse(round, rank, stamp, history->now);
-        verdict = KOFN_VERDICT_REFUSED;
+    peer->sequence = stamp->sequence;
+    if (publication->bad && is_looked_at(history, rank, stamp)) {
+        verdict = kofn_round_refuse(round, rank, stamp, history->now);
         history->counts.bad++;
+        if (round->config.algorithm->current(round, stamp)) {
+            history->counts.barred++;
+            history->counts.kept += verdict == KOFN_VERDICT_KEPT;
+        }
     } else {
         verdict = kofn_round_arrive(round, rank, stamp, history->now);
     }
@@ -104,6 +120,8 @@ static void take_in(struct history *history, uint32_t rank,
             release(history, rank, stamp->sequence - 1);
         return;
     }
+    if (verdict == KOFN_VERDICT_KEPT)
+        return;
     if (verdict == KOFN_VERDICT_LATE)
         receipt(history, rank, stamp, KOFN_OUTCOME_LATE);
     else if (verdict == KOFN_VERDICT_REFUSED)
@@ -151,7 +169,7 @@ static void reject_bad(struct history *history)
         kofn_round_reject(&history->round, rank);
         history_check_settled(history, rank, publication, FATE_REFUSED);
         receipt(history, rank, &publication->stamp, KOFN_OUTCOME_REFUSED);
-        history->peers[rank].released = publication->stamp.sequence;
+        history->peers[rank].released = history->peers[rank].sequence;
     }
 }
 
@@ -169,7 +187,7 @@ static void merge(struct history *history)
         history_check_settled(
             history, rank, &history->peers[rank].known[held->sequence % HISTORY_RING], FATE_MERGED);
         receipt(history, rank, held, KOFN_OUTCOME_MERGED);
-        history->peers[rank].released = held->sequence;
+        history->peers[rank].released = history->peers[rank].sequence;
     }
     kofn_round_settle(round);
     history->version++;
@@ -303,7 +321,7 @@ bool history_server_admit(struct history *history, uint32_t rank)
     peer->epoch++;
     peer->admitted = true;
     peer->evicted = peer->beat_new = false;
-    peer->released = 0;
+    peer->released = peer->sequence = 0;
     peer->inbox_count = 0;
     peer->seen_ns = history->now;
     peer->seen = (struct kofn_beat){0};

@@ -69,19 +69,6 @@ static int update(struct history *history, uint32_t rank)
     return engine_update(&history->engine, rank);
 }
 
-/* Where the payload is a gradient, the place for it comes with a credit, for which the library
- * would wait here whatever happens.
- */
-static bool starves(const struct history *history, uint32_t rank)
-{
-    const struct kofn_worker *handle = history->engine.workers[rank].handle;
-    uint64_t word;
-    struct kofn_gate gate = kofn__worker_gate(handle, &word);
-
-    return handle->gradient && history->phases[rank] == PHASE_UPDATE && !kofn__worker_ended(gate) &&
-           !kofn__publish_credit(handle, gate);
-}
-
 static void act(struct history *history, uint32_t rank)
 {
     struct engine *engine = &history->engine;
@@ -90,11 +77,6 @@ static void act(struct history *history, uint32_t rank)
 
     if (!worker->handle || history->frozen[rank] > 0)
         return;
-    if (starves(history, rank)) {
-        if (history->cut[rank])
-            part(history, rank, KOFN_GONE);
-        return;
-    }
     if (history->phases[rank] == PHASE_TAKE) {
         rc = engine_take(engine, rank);
         if (!rc)
@@ -106,9 +88,10 @@ static void act(struct history *history, uint32_t rank)
         else
             rc = history->phases[rank] == PHASE_REPORT ? engine_report(engine, rank)
                                                        : update(history, rank);
-        history->phases[rank] = rc == KOFN_INTERRUPTED ? PHASE_REPORT
-                                : rc                   ? PHASE_TAKE
-                                                       : PHASE_UPDATE;
+        if (rc == KOFN_INTERRUPTED) /* in the wait for its place, or when it had been counted? */
+            history->phases[rank] = worker->handle->reporting ? PHASE_REPORT : PHASE_UPDATE;
+        else
+            history->phases[rank] = rc ? PHASE_TAKE : PHASE_UPDATE;
     } else {
         history->phases[rank] = PHASE_TAKE;
     }
@@ -253,18 +236,6 @@ static void learn_scales(struct history *history)
     }
 }
 
-/* The weight with which a late update of that receipt is in the model, if @found can be it. */
-static bool late_weight(const struct history *history, const struct kofn_receipt *receipt,
-                        float found)
-{
-    float scale = history->scale[receipt->merged_in];
-
-    for (int n = 1; n <= ENGINE_WORKERS && !scale; n++)
-        if (found == (float)(1.0 / n) * receipt->weight)
-            return true;
-    return found == scale * receipt->weight;
-}
-
 /* Receipts in order of sequence: the first that speaks of an update says what has become of it. */
 static void check_receipts(struct history *history, uint32_t rank, bool *told)
 {
@@ -280,13 +251,10 @@ static void check_receipts(struct history *history, uint32_t rank, bool *told)
             if (told[index])
                 continue;
             told[index] = true;
-            if (receipt->outcome == KOFN_OUTCOME_MERGED)
-                expect(history, found == receipt->weight, "not merged with its weight", rank);
-            else if (receipt->outcome == KOFN_OUTCOME_LATE)
-                expect(history, late_weight(history, receipt, found), "late, with another weight",
-                       rank);
-            else
+            if (receipt->outcome == KOFN_OUTCOME_REFUSED)
                 expect(history, found == 0, "refused and merged", rank);
+            else
+                expect(history, found == receipt->weight, "not merged with its weight", rank);
         }
     }
 }

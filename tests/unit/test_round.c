@@ -325,6 +325,7 @@ static void test_slow_has_two_thresholds(void)
     for (uint32_t rank = 0; rank < 3; rank++) {
         fixture_beat(&fixture, rank, 1, 0);
         fixture.round.members[rank].pace_ns = 100e6;
+        fixture.round.members[rank].paced_ns = 24 * 100e6;
     }
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(steps); i++) {
         fixture.round.members[2].pace_ns = steps[i].pace * 1e6;
