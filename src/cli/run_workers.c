@@ -6,6 +6,7 @@
 
 #include "algorithms/algorithm.h"
 #include "cli/run.h"
+#include "transports/transport.h"
 
 #define ADDRESS_BYTES 256
 
@@ -60,8 +61,8 @@ int kofn_run_open_server(struct kofn_run *run)
         .merge_threads = conf->merge_threads,
         .spin = run->map.spin_ns,
         .log = run->log,
+        .transport = conf->transport->name,
     };
-
     int rc;
 
     raise_limit();
