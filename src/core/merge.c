@@ -98,19 +98,19 @@ static void reject(struct kofn_server *server, uint32_t rank)
     peer->released = peer->sequence;
 }
 
-static void tell_late(struct kofn_server *server, uint32_t rank, enum kofn_outcome outcome,
-                      float scale)
+/* The receipts of what came late: merged with @scale, or, where that is 0, refused. */
+static void tell_late(struct kofn_server *server, uint32_t rank, float scale)
 {
     struct kofn_peer *peer = &server->peers[rank];
-    uint32_t first = peer->late_count > KOFN_LATE_TOLD ? peer->late_count - KOFN_LATE_TOLD : 0;
+    uint32_t kept = KOFN_MIN(peer->late_count, KOFN_LATE_RECEIPTS);
 
-    for (uint32_t i = first; i < peer->late_count; i++) {
-        const struct kofn_late_line *line = &peer->late[i % KOFN_LATE_TOLD];
+    for (uint32_t i = peer->late_count - kept; i < peer->late_count; i++) {
+        const struct kofn_late_line *line = &peer->late[i % KOFN_LATE_RECEIPTS];
+        bool merged = line->outcome == KOFN_OUTCOME_LATE && scale > 0;
 
-        if (line->stamp.sequence + KOFN_RECEIPTS >
-            peer->sequence) /* else a newer one has its place */
-            kofn__serve_receipt(server, rank, &line->stamp, outcome, line->staleness,
-                                scale * line->factor);
+        kofn__serve_receipt(server, rank, &line->stamp,
+                            merged ? KOFN_OUTCOME_LATE : KOFN_OUTCOME_REFUSED, line->staleness,
+                            merged ? scale * line->factor : 0);
     }
     peer->late_count = 0;
 }
@@ -122,7 +122,7 @@ static void reject_late(struct kofn_server *server)
     server->late_any = false;
     server->late_loss = 0;
     for (uint32_t rank = 0; rank < server->attr.workers; rank++)
-        tell_late(server, rank, KOFN_OUTCOME_REFUSED, 0);
+        tell_late(server, rank, 0);
 }
 
 /* After a merge: refuses members whose bytes were not what their stamps said. Returns how many. */
@@ -210,7 +210,7 @@ static void account(struct kofn_server *server)
         const struct kofn_stamp *held = &server->round.members[rank].held;
         uint32_t updates = held->updates - held->from;
 
-        tell_late(server, rank, KOFN_OUTCOME_LATE, late_scale);
+        tell_late(server, rank, late_scale);
 
         if (!held->sequence)
             continue;

@@ -107,21 +107,30 @@ static enum kofn_verdict judge(struct kofn_server *server, uint32_t rank,
     return kofn_round_refuse(round, rank, stamp, now);
 }
 
-/* Keeps in mind that @stamp goes into this round's late sum. */
-static void note_late(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp)
+/* Keeps in mind what @rank is to be told of @stamp. */
+static void note_late(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
+                      enum kofn_outcome outcome)
 {
     struct kofn_peer *peer = &server->peers[rank];
 
-    peer->late[peer->late_count++ % KOFN_LATE_TOLD] =
-        (struct kofn_late_line){*stamp, server->round.late_age, server->round.late_factor};
-    server->late_loss += (double)stamp->loss * (stamp->updates - stamp->from);
+    peer->late[peer->late_count++ % KOFN_LATE_RECEIPTS] = (struct kofn_late_line){
+        *stamp, outcome, server->round.number - stamp->version, server->round.late_factor};
+}
+
+/* @stamp is refused; said at once, unless the fate of an earlier one has to be said before. */
+static void tell_refused(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp)
+{
+    if (server->peers[rank].late_count)
+        note_late(server, rank, stamp, KOFN_OUTCOME_REFUSED);
+    else
+        kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_REFUSED,
+                            server->round.number - stamp->version, 0);
 }
 
 static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
                     const void *payload, uint64_t now)
 {
     struct kofn_peer *peer = &server->peers[rank];
-    struct kofn_round *round = &server->round;
 
     peer->sequence = stamp->sequence;
     server->bytes += stamp->length;
@@ -133,11 +142,11 @@ static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn
     case KOFN_VERDICT_KEPT:
         return;
     case KOFN_VERDICT_LATE:
-        note_late(server, rank, stamp);
+        note_late(server, rank, stamp, KOFN_OUTCOME_LATE);
+        server->late_loss += (double)stamp->loss * (stamp->updates - stamp->from);
         break;
     case KOFN_VERDICT_REFUSED:
-        kofn__serve_receipt(server, rank, stamp, KOFN_OUTCOME_REFUSED,
-                            round->number - stamp->version, 0);
+        tell_refused(server, rank, stamp);
         break;
     case KOFN_VERDICT_COVERED:
         break;

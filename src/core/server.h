@@ -24,11 +24,12 @@
     64 /* connections that are not members yet: more wait in the listener's queue                  \
         */
 
-#define KOFN_LATE_TOLD 4 /* late publications of one worker in one round that get a receipt */
-
-/* A late publication that goes into the open round: with what weight, its merge will tell. */
+/* A receipt for a late publication, to be sent when the open round is merged: only then is known
+ * with what weight it was, and receipts of one worker come in their order.
+ */
 struct kofn_late_line {
     struct kofn_stamp stamp;
+    enum kofn_outcome outcome;
     uint32_t staleness;
     float factor;
 };
@@ -48,8 +49,8 @@ struct kofn_peer {
     uint64_t pushed;     /* version of the model sent last */
     enum kofn_member_state announced;
     uint32_t refusals;   /* said so far: the first few are */
-    uint32_t late_count; /* in this round, by number of arrival modulo KOFN_LATE_TOLD: */
-    struct kofn_late_line late[KOFN_LATE_TOLD];
+    uint32_t late_count; /* in this round, by arrival modulo KOFN_LATE_RECEIPTS: */
+    struct kofn_late_line late[KOFN_LATE_RECEIPTS];
     char host[KOFN_NAME_BYTES];
 };
 

@@ -353,23 +353,39 @@ int kofn_worker_pause(struct kofn_worker *worker, uint64_t duration)
     }
 }
 
-int kofn_worker_receipt(struct kofn_worker *worker, struct kofn_receipt *receipt)
+/* The next receipt of a publication that was on time: 0 or KOFN_AGAIN. */
+static int next_prompt(const struct kofn_worker *worker, struct kofn_receipt_line *line)
 {
-    struct kofn_receipt_line line;
     uint64_t oldest = worker->sequence > KOFN_RECEIPTS ? worker->sequence - KOFN_RECEIPTS : 0;
 
-    for (uint64_t s = KOFN_MAX(worker->receipt_after, oldest) + 1; s <= worker->sequence; s++) {
-        if (kofn_block_get_receipt(worker->endpoint->block, s, &line))
-            continue; /* superseded, or not settled yet */
-        worker->receipt_after = s;
-        *receipt = (struct kofn_receipt){.outcome = line.outcome,
-                                         .made_in = line.made_in,
-                                         .merged_in = line.merged_in,
-                                         .updates = line.updates,
-                                         .staleness = line.staleness,
-                                         .weight = line.weight,
-                                         .sequence = s};
-        return 0;
+    for (uint64_t s = KOFN_MAX(worker->receipt_after, oldest) + 1; s <= worker->sequence; s++)
+        if (!kofn_block_get_receipt(worker->endpoint->block, s, line) && !line->staleness)
+            return 0;
+    return KOFN_AGAIN; /* superseded, or not settled yet */
+}
+
+int kofn_worker_receipt(struct kofn_worker *worker, struct kofn_receipt *receipt)
+{
+    struct kofn_receipt_line line, late;
+    bool found = !next_prompt(worker, &line);
+
+    if (!kofn_block_next_late(worker->endpoint->block, worker->late_after, &late) &&
+        (!found || late.sequence < line.sequence)) {
+        found = true;
+        line = late;
     }
-    return KOFN_AGAIN;
+    if (!found)
+        return KOFN_AGAIN;
+    if (line.staleness)
+        worker->late_after = line.sequence;
+    else
+        worker->receipt_after = line.sequence;
+    *receipt = (struct kofn_receipt){.outcome = line.outcome,
+                                     .made_in = line.made_in,
+                                     .merged_in = line.merged_in,
+                                     .updates = line.updates,
+                                     .staleness = line.staleness,
+                                     .weight = line.weight,
+                                     .sequence = line.sequence};
+    return 0;
 }

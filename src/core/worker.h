@@ -34,7 +34,8 @@ struct kofn_worker {
     bool late_sent;         /* what the closed round did not merge has been sent */
     uint64_t
         starved_ns; /* since when a publication has had to wait for its credit; 0 = it does not */
-    uint64_t receipt_after; /* receipts up to this publication have been read */
+    uint64_t receipt_after; /* receipts up to this publication have been read; of late ones: */
+    uint64_t late_after;
 
     /* Fixed since the worker joined. */
     bool eager, partial, waits, gradient;

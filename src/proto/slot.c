@@ -76,7 +76,8 @@ bool kofn_stamp_valid(const struct kofn_stamp *stamp, const struct kofn_geometry
 
 void kofn_block_put_receipt(struct kofn_block *block, const struct kofn_receipt_line *line)
 {
-    struct kofn_receipt_line *place = &block->receipts[line->sequence % KOFN_RECEIPTS];
+    struct kofn_receipt_line *place =
+        (void *)((char *)block + kofn_receipt_offset(line->sequence, line->staleness > 0));
 
     kofn_peer_store64(&place->sequence, 0);
     kofn_stamp_withdrawn_barrier();
@@ -84,14 +85,35 @@ void kofn_block_put_receipt(struct kofn_block *block, const struct kofn_receipt_
     kofn_peer_store64(&place->sequence, line->sequence);
 }
 
-int kofn_block_get_receipt(const struct kofn_block *block, uint64_t sequence,
-                           struct kofn_receipt_line *line)
+static int get(const struct kofn_receipt_line *place, uint64_t sequence,
+               struct kofn_receipt_line *line)
 {
-    const struct kofn_receipt_line *place = &block->receipts[sequence % KOFN_RECEIPTS];
-
     if (kofn_peer_load64(&place->sequence) != sequence)
         return KOFN_AGAIN;
     kofn_racy_copy(line, place, sizeof(*line));
     kofn_payload_read_barrier();
     return kofn_peer_load64(&place->sequence) == sequence ? 0 : KOFN_AGAIN;
+}
+
+int kofn_block_get_receipt(const struct kofn_block *block, uint64_t sequence,
+                           struct kofn_receipt_line *line)
+{
+    int rc = get(&block->receipts[sequence % KOFN_RECEIPTS], sequence, line);
+
+    return rc ? get(&block->late[sequence % KOFN_LATE_RECEIPTS], sequence, line) : 0;
+}
+
+int kofn_block_next_late(const struct kofn_block *block, uint64_t after,
+                         struct kofn_receipt_line *line)
+{
+    uint64_t best = UINT64_MAX;
+
+    for (uint32_t i = 0; i < KOFN_LATE_RECEIPTS; i++) {
+        uint64_t sequence = kofn_peer_load64(&block->late[i].sequence);
+
+        if (sequence > after)
+            best = KOFN_MIN(best, sequence);
+    }
+    return best == UINT64_MAX ? KOFN_AGAIN
+                              : get(&block->late[best % KOFN_LATE_RECEIPTS], best, line);
 }

@@ -23,7 +23,8 @@
 #define KOFN_DEPTH 2u     /* buffers of a slot: one is read while the other is written */
 #define KOFN_DEPTH_MAX 8u /* far below 256, the modulus of released sequences */
 #define KOFN_PAYLOAD_MAX (UINT64_C(1) << 40) /* bytes; more is a mistake, not a model */
-#define KOFN_RECEIPTS 8u /* receipts a worker's block holds, by sequence mod 8 */
+#define KOFN_RECEIPTS 8u      /* receipts a worker's block holds, by sequence mod 8 */
+#define KOFN_LATE_RECEIPTS 4u /* and of what came late (staleness > 0), by sequence mod 4 */
 
 /* The stamp that follows a payload. One cache line; the writer sends it last, and its last word at
  * the very end. */
@@ -59,12 +60,17 @@ struct kofn_receipt_line {
 };
 KOFN_STATIC_ASSERT(sizeof(struct kofn_receipt_line) == KOFN_CACHE_LINE / 2, "two a line");
 
-/* What a server writes at one of its workers: the gate on a line of its own, then the receipts. */
+/* What a server writes at one of its workers: the gate on a line of its own, then the receipts. Of
+ * what came late they have places of their own: they come when it has been merged, and the worker
+ * may have published any number of updates since.
+ */
 struct kofn_block {
     KOFN_LINE_ALIGNED uint64_t gate;
     KOFN_LINE_ALIGNED struct kofn_receipt_line receipts[KOFN_RECEIPTS];
+    KOFN_LINE_ALIGNED struct kofn_receipt_line late[KOFN_LATE_RECEIPTS];
 };
-KOFN_STATIC_ASSERT(sizeof(struct kofn_block) == KOFN_CACHE_LINE * (1 + KOFN_RECEIPTS / 2),
+KOFN_STATIC_ASSERT(sizeof(struct kofn_block) ==
+                       KOFN_CACHE_LINE * (1 + (KOFN_RECEIPTS + KOFN_LATE_RECEIPTS) / 2),
                    "no hidden padding");
 
 /* The shape of a slot. */
@@ -151,6 +157,15 @@ int kofn_slot_end(const struct kofn_geometry *geometry, const void *slot, uint64
 bool kofn_stamp_valid(const struct kofn_stamp *stamp, const struct kofn_geometry *geometry,
                       uint32_t epoch, uint32_t round, const char **reason);
 
+/* Where the receipt of publication @sequence is in a block, in bytes from its beginning. */
+static inline size_t kofn_receipt_offset(uint64_t sequence, bool late)
+{
+    return late ? offsetof(struct kofn_block, late) +
+                      sequence % KOFN_LATE_RECEIPTS * sizeof(struct kofn_receipt_line)
+                : offsetof(struct kofn_block, receipts) +
+                      sequence % KOFN_RECEIPTS * sizeof(struct kofn_receipt_line);
+}
+
 /* Server: writes a receipt into its place of @block, the sequence last. */
 void kofn_block_put_receipt(struct kofn_block *block, const struct kofn_receipt_line *line);
 
@@ -158,5 +173,9 @@ void kofn_block_put_receipt(struct kofn_block *block, const struct kofn_receipt_
  * overwritten). */
 int kofn_block_get_receipt(const struct kofn_block *block, uint64_t sequence,
                            struct kofn_receipt_line *line);
+
+/* Worker: the oldest receipt of a late publication behind @after: 0, or KOFN_AGAIN. */
+int kofn_block_next_late(const struct kofn_block *block, uint64_t after,
+                         struct kofn_receipt_line *line);
 
 #endif

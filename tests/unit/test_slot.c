@@ -315,8 +315,10 @@ static void test_stamp_bounds(void)
 #undef FAILS
 }
 
-/* A receipt can be read until the eighth after it; cut off anywhere it is not one. */
-static void test_receipts(void)
+/* A receipt can be read until the eighth after it, or, of what came late, the fourth; cut off
+ * anywhere it is not one.
+ */
+static void check_receipts(bool late, uint64_t places)
 {
     struct kofn_block *block = aligned_alloc(KOFN_CACHE_LINE, sizeof(*block));
     struct kofn_receipt_line line = {.outcome = KOFN_OUTCOME_LATE, .weight = 0.25f}, got;
@@ -326,22 +328,53 @@ static void test_receipts(void)
     CU_ASSERT_EQUAL(kofn_block_get_receipt(block, 1, &got), KOFN_AGAIN);
     for (line.sequence = 1; line.sequence <= 30; line.sequence++) {
         line.made_in = (uint32_t)line.sequence * 3;
-        line.staleness = ~line.made_in;
+        line.staleness = late ? ~line.made_in : 0;
         kofn_block_put_receipt(block, &line);
         CU_ASSERT_EQUAL(kofn_block_get_receipt(block, line.sequence, &got), 0);
         CU_ASSERT_EQUAL(memcmp(&got, &line, sizeof(got)), 0);
         CU_ASSERT_EQUAL(kofn_block_get_receipt(block, line.sequence + 1, &got), KOFN_AGAIN);
         for (uint64_t s = 1; s <= line.sequence; s++)
             CU_ASSERT_EQUAL(kofn_block_get_receipt(block, s, &got),
-                            s + KOFN_RECEIPTS > line.sequence ? 0 : KOFN_AGAIN);
+                            s + places > line.sequence ? 0 : KOFN_AGAIN);
     }
     CU_ASSERT_EQUAL(block->gate, 0);
     line.sequence = 38;
     for (size_t cut = 0; cut < sizeof(line); cut++) {
-        memcpy(&block->receipts[38 % KOFN_RECEIPTS], &line, cut);
+        memcpy((char *)block + kofn_receipt_offset(38, late), &line, cut);
         if (!kofn_block_get_receipt(block, 38, &got))
             CU_ASSERT_EQUAL(memcmp(&got, &line, sizeof(got)), 0);
     }
+    free(block);
+}
+
+static void test_receipts(void)
+{
+    check_receipts(false, KOFN_RECEIPTS);
+    check_receipts(true, KOFN_LATE_RECEIPTS);
+}
+
+/* Receipts of late publications are found in their order, and those of others are not overwritten
+ * by them.
+ */
+static void test_late_receipts(void)
+{
+    struct kofn_block *block = aligned_alloc(KOFN_CACHE_LINE, sizeof(*block));
+    struct kofn_receipt_line line = {.sequence = 9}, got;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(block);
+    memset(block, 0, sizeof(*block));
+    kofn_block_put_receipt(block, &line);
+    CU_ASSERT_EQUAL(kofn_block_next_late(block, 0, &got), KOFN_AGAIN);
+    line.staleness = 1;
+    for (line.sequence = 1; line.sequence < 4; line.sequence += 2)
+        kofn_block_put_receipt(block, &line);
+    CU_ASSERT_EQUAL(kofn_block_next_late(block, 0, &got), 0);
+    CU_ASSERT_EQUAL(got.sequence, 1);
+    CU_ASSERT_EQUAL(kofn_block_next_late(block, 1, &got), 0);
+    CU_ASSERT_EQUAL(got.sequence, 3);
+    CU_ASSERT_EQUAL(kofn_block_next_late(block, 3, &got), KOFN_AGAIN);
+    CU_ASSERT_EQUAL(kofn_block_get_receipt(block, 9, &got), 0);
+    CU_ASSERT_EQUAL(got.staleness, 0);
     free(block);
 }
 
@@ -358,4 +391,5 @@ void kofn_suite_slot(void)
     CU_add_test(suite, "credits wrap around", test_credits_wrap_around);
     CU_add_test(suite, "stamp bounds", test_stamp_bounds);
     CU_add_test(suite, "receipts", test_receipts);
+    CU_add_test(suite, "late receipts", test_late_receipts);
 }
