@@ -11,6 +11,7 @@
 
 #define ALIVE_NS KOFN_NS_PER_S /* how often workers are told that the server lives */
 #define EVENTS 64
+#define LEAVE_NS (500 * KOFN_NS_PER_MS) /* for what a leaving worker has sent to arrive */
 
 int kofn__admit_watch(struct kofn_server *server, int fd, enum kofn_watched kind, uint32_t index,
                       int operation)
@@ -148,12 +149,35 @@ static void drain(struct kofn_server *server)
     }
 }
 
+static void member_leaves(struct kofn_server *server, uint32_t rank)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+
+    server->leaving -= peer->leave_ns != 0;
+    peer->leave_ns = 0;
+    peer->left = true; /* it writes no more, evicted or not: its rank can be given again */
+    if (!peer->evicted)
+        drain(server);
+    if (peer->network) { /* which it waits for */
+        kofn_channel_close(peer->control);
+        peer->control = NULL;
+    }
+    if (peer->evicted)
+        return;
+    take_out(server, rank, peer->finished);
+    kofn_log(server->log, KOFN_LOG_INFO, "rank %u (pid %u) has left", rank, peer->pid);
+}
+
 void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why)
 {
     struct kofn_peer *peer = &server->peers[rank];
 
-    if (!peer->admitted || peer->evicted)
+    if (!peer->admitted || peer->evicted || peer->left)
         return;
+    if (peer->leave_ns) { /* as it said it would */
+        member_leaves(server, rank);
+        return;
+    }
     take_out(server, rank, 0);
     peer->announced = KOFN_MEMBER_GONE;
     kofn_log(server->log, KOFN_LOG_WARN,
@@ -177,20 +201,37 @@ void kofn__admit_evict(struct kofn_server *server, uint32_t rank, const char *wh
     take_out(server, rank, 0);
 }
 
-static void member_leaves(struct kofn_server *server, uint32_t rank, uint64_t finished)
+/* BYE may overtake publications, which travel on connections of their own. */
+static void bye(struct kofn_server *server, uint32_t rank, const struct kofn_wire *message,
+                uint64_t now)
 {
     struct kofn_peer *peer = &server->peers[rank];
 
+    peer->finished = KOFN_MIN(message->bye.finished, UINT32_MAX);
+    peer->last = message->bye.published;
     if (!peer->evicted)
         drain(server);
-    peer->left = true; /* it writes no more, evicted or not: its rank can be given again */
-    if (peer->evicted)
+    if (!peer->network || peer->evicted || peer->sequence >= peer->last) {
+        member_leaves(server, rank);
         return;
-    take_out(server, rank, finished);
-    kofn_log(server->log, KOFN_LOG_INFO, "rank %u (pid %u) has left", rank, peer->pid);
+    }
+    peer->leave_ns = now + LEAVE_NS;
+    server->leaving++;
+    kofn__admit_watch(server, peer->control->fd, KOFN_WATCHED_PEER, rank, EPOLL_CTL_DEL);
 }
 
-static void peer_event(struct kofn_server *server, uint32_t rank)
+static void look_after_leaving(struct kofn_server *server, uint64_t now)
+{
+    for (uint32_t rank = 0; server->leaving && rank < server->attr.workers; rank++) {
+        const struct kofn_peer *peer = &server->peers[rank];
+
+        if (peer->leave_ns &&
+            (peer->evicted || peer->sequence >= peer->last || now >= peer->leave_ns))
+            member_leaves(server, rank);
+    }
+}
+
+static void peer_event(struct kofn_server *server, uint32_t rank, uint64_t now)
 {
     struct kofn_peer *peer = &server->peers[rank];
     struct kofn_wire message;
@@ -203,7 +244,7 @@ static void peer_event(struct kofn_server *server, uint32_t rank)
     if (rc == KOFN_AGAIN || rc == KOFN_INTERRUPTED)
         return;
     if (!rc && message.type == KOFN_WIRE_BYE) {
-        member_leaves(server, rank, KOFN_MIN(message.bye.finished, UINT32_MAX));
+        bye(server, rank, &message, now);
         return;
     }
     drain(server);
@@ -244,11 +285,12 @@ int kofn__admit_look(struct kofn_server *server, uint64_t now, uint64_t deadline
             kofn__guests_event(server, index, now);
             break;
         case KOFN_WATCHED_PEER:
-            peer_event(server, index);
+            peer_event(server, index, now);
             break;
         }
     }
     kofn__guests_look(server, now);
+    look_after_leaving(server, now);
     say_alive(server, now);
     return count < 0 ? KOFN_INTERRUPTED : 0;
 }

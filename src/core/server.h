@@ -44,6 +44,9 @@ struct kofn_peer {
     bool admitted;       /* it has a slot at the hub */
     bool evicted;        /* nothing of it is polled any more; its slot is still there */
     bool left;           /* it said BYE */
+    uint64_t leave_ns;   /* it said BYE: it leaves when `last` is in, or by then; 0 = it has not */
+    uint64_t last;       /* its last publication */
+    uint64_t finished;   /* local updates, as it says at its end */
     uint64_t sequence;   /* newest publication taken in */
     uint64_t released;   /* newest released */
     uint64_t pushed;     /* version of the model sent last */
@@ -95,6 +98,7 @@ struct kofn_server {
     bool listening;     /* for more guests */
     uint64_t listen_ns; /* not before this */
     struct kofn_guest guests[KOFN_GUESTS];
+    uint32_t leaving;  /* members that have said BYE and are waited for */
     uint64_t alive_ns; /* when workers were last told that the server lives */
     bool serving, stopped;
 

@@ -72,6 +72,7 @@ void kofn_worker_close(struct kofn_worker *worker)
     if (!worker)
         return;
     bye.bye.finished = worker->total;
+    bye.bye.published = worker->sequence;
     if (worker->control)
         kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
     worker->endpoint->ops->endpoint_close(worker->endpoint);

@@ -136,6 +136,7 @@ static void fields(struct cursor *cursor, struct kofn_wire *message)
         break;
     case KOFN_WIRE_BYE:
         u64_field(cursor, &message->bye.finished, 8);
+        u64_field(cursor, &message->bye.published, 8);
         break;
     case KOFN_WIRE_GO:
     case KOFN_WIRE_ALIVE:

@@ -61,8 +61,9 @@ struct kofn_wire {
         int32_t status;
         char text[KOFN_WIRE_TEXT_BYTES];
     } refused;
-    struct { /* BYE */
-        uint64_t finished;
+    struct {                /* BYE */
+        uint64_t finished;  /* local updates */
+        uint64_t published; /* sequence of its last publication, which may still be on its way */
     } bye;
 };
 

@@ -60,6 +60,7 @@ static void draw_message(struct kofn_random *random, enum kofn_wire_type type,
         fill_text(random, message->refused.text, sizeof(message->refused.text));
     } else if (type == KOFN_WIRE_BYE) {
         message->bye.finished = kofn_random_next(random);
+        message->bye.published = kofn_random_next(random);
     }
     if (type == KOFN_WIRE_WELCOME)
         fill_welcome(random, message);
