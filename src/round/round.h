@@ -171,7 +171,7 @@ void kofn_round_settle(struct kofn_round *round);
 
 /* ---- statistics ---- */
 
-/* Why @rank is late, from the times in its stamps against the median of the others. */
+/* Why @rank is late, from the times in its stamps against the median of all. O(N). */
 enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank);
 
 #endif

@@ -7,7 +7,6 @@
 #define SUSPECT_PACES 20.0 /* times its own pace without progress, and the configured time */
 #define QUIET_PACES 2.0    /* so long, and half the configured time: nothing comes of it for now */
 #define PACE_UPDATES 24.0  /* about so many of its last local updates make the pace of a worker */
-#define CAUSE_RATIO 1.5    /* a time that is this much above the median's explains lateness */
 #define LONGEST 1e18       /* ns, 31 years: of an arrival that is no more than reckoned */
 
 void kofn_watch_membership(struct kofn_round *round)
@@ -278,27 +277,4 @@ uint64_t kofn_round_next_tick(const struct kofn_round *round, uint64_t now)
     else if (deadline > now)
         next = KOFN_MIN(next, deadline);
     return next;
-}
-
-enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank)
-{
-    const struct kofn_member *member = &round->members[rank];
-    double own = kofn_member_compute_mean(member), median, post, wait;
-    size_t count = 0;
-
-    if (member->state == KOFN_MEMBER_GONE)
-        return KOFN_CAUSE_DEAD;
-    for (uint32_t other = 0; other < round->config.workers; other++)
-        if (round->members[other].timed_updates)
-            round->scratch[count++] = kofn_member_compute_mean(&round->members[other]);
-    median = kofn_median(round->scratch, count);
-    if (!(median > 0) || !member->publications)
-        return KOFN_CAUSE_NONE;
-    if (own > CAUSE_RATIO * median)
-        return KOFN_CAUSE_COMPUTE;
-    post = (double)member->post_ns / (double)member->publications;
-    wait = (double)member->wait_ns / (double)member->publications;
-    if (KOFN_MAX(post, wait) < (CAUSE_RATIO - 1) * median)
-        return KOFN_CAUSE_NONE;
-    return post >= wait ? KOFN_CAUSE_NETWORK : KOFN_CAUSE_SERVER;
 }

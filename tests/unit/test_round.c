@@ -444,6 +444,25 @@ static void test_cause_of_lateness(void)
     fixture_close(&fixture);
 }
 
+/* What holds up everybody alike makes nobody late. */
+static void test_a_server_that_is_slow(void)
+{
+    struct kofn_round_config config = fixture_config("stsyn", 3, 3, 1);
+    struct fixture fixture;
+
+    fixture_open(&fixture, &config);
+    for (uint32_t rank = 0; rank < 3; rank++) {
+        struct kofn_stamp stamp = fixture_stamp(&fixture, rank, 1, 0, 1);
+
+        stamp.wait_ns = 80000000;
+        stamp.post_ns = 80000000;
+        kofn_round_arrive(&fixture.round, rank, &stamp, fixture.now);
+    }
+    for (uint32_t rank = 0; rank < 3; rank++)
+        CU_ASSERT_EQUAL(kofn_round_cause(&fixture.round, rank), KOFN_CAUSE_NONE);
+    fixture_close(&fixture);
+}
+
 void kofn_suite_round(void)
 {
     CU_pSuite suite = CU_add_suite("round", NULL, NULL);
@@ -470,4 +489,5 @@ void kofn_suite_round(void)
     CU_add_test(suite, "the end refuses what is behind it", test_the_end_refuses_what_is_behind_it);
     CU_add_test(suite, "a new membership starts afresh", test_a_new_membership_starts_afresh);
     CU_add_test(suite, "cause of lateness", test_cause_of_lateness);
+    CU_add_test(suite, "a server that is slow", test_a_server_that_is_slow);
 }
