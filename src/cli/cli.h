@@ -21,8 +21,11 @@ enum kofn_for {
     KOFN_FOR_INFO = 1 << 0,
     KOFN_FOR_RUN = 1 << 1,
     KOFN_FOR_SIM = 1 << 2,
+    KOFN_FOR_PLAN = 1 << 3,
 };
-#define KOFN_FOR_JOB (KOFN_FOR_RUN | KOFN_FOR_SIM) /* whatever has rounds */
+#define KOFN_FOR_JOB (KOFN_FOR_RUN | KOFN_FOR_SIM)    /* whatever has rounds */
+#define KOFN_FOR_TERMS (KOFN_FOR_JOB | KOFN_FOR_PLAN) /* or speaks of them */
+#define KOFN_FOR_VIRTUAL (KOFN_FOR_SIM | KOFN_FOR_PLAN)
 #define KOFN_FOR_ALL (~0u)
 
 struct kofn_command {
@@ -38,6 +41,7 @@ struct kofn_command {
 
 /* The entry functions, each in the file of its name. */
 int kofn_command_info(const struct kofn_command *command, int argc, char **argv);
+int kofn_command_plan(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_run(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_sim(const struct kofn_command *command, int argc, char **argv);
 

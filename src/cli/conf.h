@@ -54,7 +54,8 @@ struct kofn_conf {
     double bandwidth, ingest; /* bytes a second; 0 = without limit */
     double loss;
     uint32_t parameters;
-    uint32_t threads; /* 0 = as many as there are CPUs */
+    uint32_t threads;  /* 0 = as many as there are CPUs */
+    const char *trace; /* NULL = none */
 
     /* output */
     const char *record, *json; /* NULL = none */

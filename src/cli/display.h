@@ -46,6 +46,7 @@ struct kofn_moment {
     /* Of a simulation, whose seconds are not those on the wall: how much of it is done (0: not
      * known), what it has taken so far. */
     bool simulated;
+    const char *what; /* what is going on, in place of rounds and seconds; NULL = a job */
     double fraction, wall_seconds;
     uint64_t events;
 };

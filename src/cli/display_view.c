@@ -68,6 +68,10 @@ void kofn_display_line(const struct kofn_display *display, const struct kofn_mom
 {
     size_t used = moment->simulated ? put_progress(moment, line, size) : 0;
 
+    if (moment->what) {
+        snprintf(line + used, size - used, "%s", moment->what);
+        return;
+    }
     used += (size_t)snprintf(line + used, size - used, "round %llu",
                              (unsigned long long)moment->rounds);
     if (moment->rounds_limit)

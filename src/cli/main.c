@@ -22,6 +22,13 @@ static const struct kofn_command commands[] = {
              "closes when the K fastest workers are in; nobody waits for the others, and what\n"
              "they have finished is merged too.\n",
      .run = kofn_command_run},
+    {.name = "plan",
+     .bit = KOFN_FOR_PLAN,
+     .summary = "predicts a job, by theory or simulation; says which K to choose",
+     .text = "Says what a job will be like before it runs: in closed form where there is one,\n"
+             "by quadrature or simulation where not. With a trace that kofn run recorded it\n"
+             "says which K, U and publication mode merge most, and at what cost.\n",
+     .run = kofn_command_plan},
     {.name = "sim",
      .bit = KOFN_FOR_SIM,
      .summary = "the same job under a virtual clock: simulated time, real gradients or none",

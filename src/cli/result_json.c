@@ -2,8 +2,7 @@
 #include <jansson.h>
 #include <math.h>
 
-#include "cli/json.h"
-#include "cli/result.h"
+#include "cli/result_json.h"
 
 static json_t *worker_json(const struct kofn_member_report *member)
 {
@@ -77,8 +76,7 @@ static void set_means(json_t *json, const struct kofn_result *result)
         json_object_set_new(json, means[i].key, kofn_json_number(means[i].value));
 }
 
-int kofn_result_write_json(const struct kofn_result *result, FILE *stream,
-                           const struct kofn_log *log)
+json_t *kofn_result_json(const struct kofn_result *result)
 {
     json_t *json = json_object();
 
@@ -95,5 +93,11 @@ int kofn_result_write_json(const struct kofn_result *result, FILE *stream,
     set_means(json, result);
     json_object_set_new(json, "per_worker", workers_json(result));
     json_object_set_new(json, "curve", curve_json(&result->curve));
-    return kofn_json_write(json, stream, log);
+    return json;
+}
+
+int kofn_result_write_json(const struct kofn_result *result, FILE *stream,
+                           const struct kofn_log *log)
+{
+    return kofn_json_write(kofn_result_json(result), stream, log);
 }

@@ -3,12 +3,12 @@
 
 #include <kofn/kofn.h>
 #include <math.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "algorithms/algorithm.h"
 #include "base/clock.h"
+#include "cli/cpus.h"
 #include "cli/display.h"
 #include "cli/job_files.h"
 #include "cli/option.h"
@@ -43,15 +43,6 @@ struct simulation {
 
 /* ---- before ---- */
 
-static uint32_t cpus(void)
-{
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof(set), &set))
-        return 1;
-    return (uint32_t)KOFN_MAX(CPU_COUNT(&set), 1);
-}
-
 static int check(struct simulation *simulation)
 {
     const struct kofn_conf *conf = simulation->conf;
@@ -77,7 +68,7 @@ static int check(struct simulation *simulation)
 static int open_work(struct simulation *simulation)
 {
     const struct kofn_conf *conf = simulation->conf;
-    uint32_t threads = conf->threads ? conf->threads : cpus();
+    uint32_t threads = conf->threads ? conf->threads : kofn_cpus_allowed();
     int rc;
 
     simulation->works = strcmp(conf->model, "none");

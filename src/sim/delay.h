@@ -52,6 +52,12 @@ int kofn_delay_parse(struct kofn_text spec, const struct kofn_log *log, struct k
 int kofn_delay_use_trace(struct kofn_delay *delay, const struct kofn_trace *trace,
                          const struct kofn_log *log);
 
+/* Makes @delay, zeroed or open, one of kind trace that draws worker r from the @count costs (ns, in
+ * ascending order) at @costs + r * @count; they are copied. KOFN_NO_MEMORY; logged.
+ */
+int kofn_delay_use_samples(struct kofn_delay *delay, uint32_t workers, size_t count,
+                           const double *costs, const struct kofn_log *log);
+
 /* Parses @spec and reads its trace, if it names one. Also returns what kofn_trace_read() returns.
  */
 int kofn_delay_open(const char *spec, const struct kofn_log *log, struct kofn_delay *delay);

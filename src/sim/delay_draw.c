@@ -2,6 +2,7 @@
  * measured. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sim/delay.h"
 #include "sim/trace.h"
@@ -134,6 +135,24 @@ free_all:
     samples_free(samples);
     free(finished);
     return rc;
+}
+
+int kofn_delay_use_samples(struct kofn_delay *delay, uint32_t workers, size_t count,
+                           const double *costs, const struct kofn_log *log)
+{
+    struct kofn_delay_samples *samples = samples_new(workers, workers * count);
+
+    if (!samples)
+        return kofn_error(log, KOFN_NO_MEMORY, "delay: %zu costs of %u workers", count, workers);
+    samples->count = workers * count;
+    for (uint32_t rank = 0; rank < workers; rank++) {
+        samples->begin[rank] = rank * count;
+        samples->end[rank] = (rank + 1) * count;
+    }
+    memcpy(samples->cost, costs, samples->count * sizeof(*costs));
+    kofn_delay_close(delay);
+    *delay = (struct kofn_delay){.kind = KOFN_DELAY_TRACE, .samples = samples};
+    return 0;
 }
 
 void kofn_delay_close(struct kofn_delay *delay)

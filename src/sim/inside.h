@@ -19,6 +19,7 @@ enum kofn_sim_activity {
     KOFN_SIM_STARVES,  /* for a credit, with a finished update in hand */
     KOFN_SIM_HALTS,    /* for a credit, because its gradient is written to where it is sent from */
     KOFN_SIM_COMPUTES, /* its timer runs */
+    KOFN_SIM_CUT,      /* the same; the round is over, and the update will be dropped */
 };
 
 /* A model that somebody still computes on, or that is published. */
@@ -38,7 +39,7 @@ struct kofn_sim_worker {
     /* as in core/worker.h */
     uint32_t round, updates, total, published, first_updates;
     uint8_t activity, gate_state;
-    bool late_sent;
+    bool late_sent, sent; /* sent: a publication since the last local update began */
     uint32_t gate_round;
     uint64_t sequence, first, released;
     uint64_t granted;    /* newest publication that the server has released; it may not know yet */

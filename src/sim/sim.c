@@ -303,13 +303,35 @@ const float *kofn_sim_model(const struct kofn_sim *sim)
     return sim->model->data;
 }
 
+static uint64_t busy_of(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
+{
+    bool computes = worker->activity == KOFN_SIM_COMPUTES || worker->activity == KOFN_SIM_CUT;
+
+    if (!computes || sim->now < worker->begin_ns)
+        return worker->busy_ns;
+    return worker->busy_ns + sim->now - worker->begin_ns;
+}
+
+void kofn_sim_totals(const struct kofn_sim *sim, struct kofn_sim_totals *totals)
+{
+    *totals = (struct kofn_sim_totals){0};
+    for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++) {
+        totals->finished += sim->workers[rank].total;
+        totals->busy_ns += (double)busy_of(sim, &sim->workers[rank]);
+    }
+}
+
+uint64_t kofn_sim_merged(const struct kofn_sim *sim, uint32_t rank)
+{
+    const struct kofn_member *member = &sim->round.members[rank];
+
+    return member->merged + member->late;
+}
+
 void kofn_sim_member(const struct kofn_sim *sim, uint32_t rank, struct kofn_member_report *report)
 {
-    const struct kofn_sim_worker *worker = &sim->workers[rank];
-    uint64_t busy = worker->busy_ns;
+    uint64_t busy = busy_of(sim, &sim->workers[rank]);
 
-    if (worker->activity == KOFN_SIM_COMPUTES)
-        busy += sim->now - worker->begin_ns;
     kofn_round_member(&sim->round, rank, sim->now, report);
     report->idle_fraction =
         sim->now > 1 ? KOFN_MAX(0.0, 1 - (double)busy / (double)(sim->now - 1)) : NAN;

@@ -57,6 +57,10 @@ struct kofn_sim_attr {
     const struct kofn_straggler *stragglers;
     size_t straggler_count;
     struct kofn_sim_net net;
+    double
+        compute_share;   /* of a local update, that a closing gate does not cut off: at 1, whoever
+                            is in one finishes it, and is then late; below, what is left is dropped */
+    uint64_t publish_ns; /* what a worker itself takes to send an update */
     uint64_t payload_bytes; /* of an update, and of a model */
     uint64_t seed;
     double learning_rate;             /* of the server, where the payload is GRADIENT */
@@ -94,6 +98,15 @@ void kofn_sim_stop(struct kofn_sim *sim);
 uint64_t kofn_sim_now(const struct kofn_sim *sim);
 uint64_t kofn_sim_events(const struct kofn_sim *sim);
 const float *kofn_sim_model(const struct kofn_sim *sim);
+
+/* Over all workers: local updates finished, and time spent computing. */
+struct kofn_sim_totals {
+    double finished, busy_ns;
+};
+void kofn_sim_totals(const struct kofn_sim *sim, struct kofn_sim_totals *totals);
+
+/* Local updates of @rank that were merged, on time or late. */
+uint64_t kofn_sim_merged(const struct kofn_sim *sim, uint32_t rank);
 
 /* As kofn_server_member(); idle_fraction is exact. */
 void kofn_sim_member(const struct kofn_sim *sim, uint32_t rank, struct kofn_member_report *report);

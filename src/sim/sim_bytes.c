@@ -85,7 +85,9 @@ void kofn_sim_bytes_close(struct kofn_sim *sim)
     for (uint32_t rank = 0; sim->workers && rank < sim->attr.round.workers; rank++) {
         struct kofn_sim_worker *worker = &sim->workers[rank];
 
-        if (sim->attr.work && worker->activity == KOFN_SIM_COMPUTES && worker->version)
+        bool computes = worker->activity == KOFN_SIM_COMPUTES || worker->activity == KOFN_SIM_CUT;
+
+        if (sim->attr.work && computes && worker->version)
             sim->attr.work->drop(sim->attr.work->arg, rank);
         let_go(sim, worker->version);
         for (uint32_t i = 0; i < KOFN_DEPTH; i++)

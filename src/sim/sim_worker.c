@@ -47,6 +47,7 @@ static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
         worker->first_updates = worker->updates;
     }
     worker->starved_ns = 0;
+    worker->sent = true;
     kofn_sim_send_data(sim, rank, sequence);
 }
 
@@ -116,8 +117,9 @@ static void compute(struct kofn_sim *sim, uint32_t rank)
         return;
     }
     worker->activity = KOFN_SIM_COMPUTES;
-    worker->begin_ns = sim->now;
-    due = kofn_deadline(sim->now, cost(sim, worker));
+    worker->begin_ns = kofn_deadline(sim->now, worker->sent ? sim->attr.publish_ns : 0);
+    worker->sent = false;
+    due = kofn_deadline(worker->begin_ns, cost(sim, worker));
     kofn_sim_bytes_begin(sim, rank, due);
     kofn_timers_set(&sim->timers, rank, due);
 }
@@ -126,16 +128,20 @@ static void compute(struct kofn_sim *sim, uint32_t rank)
 static void ended(struct kofn_sim *sim, uint32_t rank, bool cancelled)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    const struct kofn_trace_record record = {.rank = rank,
-                                             .round = worker->round,
-                                             .update = worker->updates,
-                                             .cancelled = cancelled,
-                                             .start_ns = worker->begin_ns - 1,
-                                             .delay_ns = sim->now - worker->begin_ns};
+    struct kofn_trace_record record = {
+        .rank = rank, .round = worker->round, .update = worker->updates, .cancelled = cancelled};
+    uint64_t took;
 
-    worker->busy_ns += record.delay_ns;
-    if (sim->attr.updated)
-        sim->attr.updated(sim->attr.arg, &record);
+    if (sim->now < worker->begin_ns)
+        return; /* it had not even begun: the worker was still sending */
+    took = sim->now - worker->begin_ns;
+    worker->busy_ns += took;
+    if (!sim->attr.updated)
+        return;
+    record.start_ns = worker->begin_ns - 1;
+    record.compute_ns = (uint64_t)(sim->attr.compute_share * (double)took);
+    record.delay_ns = took - record.compute_ns;
+    sim->attr.updated(sim->attr.arg, &record);
 }
 
 /* Has the closed round work of this worker that the server waits for? */
@@ -151,7 +157,7 @@ static void take(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    if (worker->activity == KOFN_SIM_COMPUTES)
+    if (worker->activity == KOFN_SIM_COMPUTES || worker->activity == KOFN_SIM_CUT)
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
     worker->activity = KOFN_SIM_WAITS;
     if (worker->gate_state != KOFN_GATE_OPEN || worker->gate_round <= worker->round) {
@@ -220,10 +226,38 @@ static void go_on(struct kofn_sim *sim, uint32_t rank)
     take(sim, rank);
 }
 
+static void drop(struct kofn_sim *sim, uint32_t rank)
+{
+    ended(sim, rank, true);
+    kofn_sim_bytes_drop(sim, rank);
+    take(sim, rank);
+}
+
+/* The round is over while @rank is at an update: it goes on as long as it does not look up. */
+static void cut(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+    uint64_t due = kofn_timers_time(&sim->timers, rank), until = worker->begin_ns;
+
+    if (sim->attr.compute_share >= 1)
+        return; /* it finishes it */
+    until += (uint64_t)(sim->attr.compute_share * (double)(due - worker->begin_ns));
+    if (sim->attr.compute_share > 0 && until > sim->now) {
+        worker->activity = KOFN_SIM_CUT;
+        kofn_timers_set(&sim->timers, rank, until);
+        return;
+    }
+    drop(sim, rank);
+}
+
 void kofn_sim_worker_finish(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
+    if (worker->activity == KOFN_SIM_CUT) {
+        drop(sim, rank);
+        return;
+    }
     ended(sim, rank, false);
     worker->loss_sum += (double)kofn_sim_bytes_finish(sim, rank);
     worker->updates++;
@@ -248,9 +282,7 @@ void kofn_sim_worker_gate(struct kofn_sim *sim, uint32_t rank, uint32_t round, u
     } else if (worker->activity == KOFN_SIM_HALTS) {
         if (credit(worker))
             compute(sim, rank);
-    } else if (over(worker)) {
-        ended(sim, rank, true);
-        kofn_sim_bytes_drop(sim, rank);
-        take(sim, rank);
+    } else if (worker->activity == KOFN_SIM_COMPUTES && over(worker)) {
+        cut(sim, rank);
     }
 }

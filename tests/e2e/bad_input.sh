@@ -97,6 +97,15 @@ sim 2 "5Q" --delay exp:1ms --ingest 5Q
 sim 2 "no such option" --delay exp:1ms --transport shm
 sim 1 "--record" --delay exp:1ms --record missing/trace.csv
 
+# plans
+plan() { code=$1 text=$2; shift 2; bad "$code" "$text" plan -n 4 --json result.json "$@"; }
+plan 2 "is infinite" -a sync --delay pareto:1,1ms
+plan 2 "try exp:40ms"
+plan 2 "not from both" --delay exp:1ms --trace ../not.csv
+plan 1 "missing.csv" --trace missing.csv
+plan 2 "K counts workers" --delay exp:1ms -k 5
+plan 2 "no such option" --delay exp:1ms --record trace.csv
+
 # files that are not there, or not what they should be
 run 1 "missing.csv" --delay trace:missing.csv
 run 1 "missing" --data cifar10:missing
@@ -131,7 +140,7 @@ bad 1 "--record" run --seconds 1 -n 2 --json ../kept --record missing/trace.csv
 [ -z "$(find .. -name 'kept.*')" ] || fail "left behind: $(find .. -name 'kept.*')"
 
 # help is an answer, not a mistake
-for command in "" run info sim; do
+for command in "" run info plan sim; do
     # shellcheck disable=SC2086 # no word where there is no command
     "$kofn" $command --help >../stdout 2>../stderr || fail "kofn $command --help: status $?"
     [ -s ../stdout ] && [ ! -s ../stderr ] || fail "kofn $command --help: not on standard output"

@@ -1,0 +1,175 @@
+/* forecast_theory.c: what src/theory says of each algorithm. It holds for workers that are alike
+ * and messages that cost nothing.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "algorithms/algorithm.h"
+#include "cli/forecast.h"
+#include "theory/ksync.h"
+#include "theory/order.h"
+#include "theory/overlap.h"
+#include "theory/stsyn.h"
+
+/* A question: the job, its delay in seconds, the answer. */
+struct question {
+    const struct kofn_case *job;
+    struct kofn_distribution update;
+    bool per_round;
+    struct kofn_forecast *forecast;
+};
+
+static bool distribution_of(const struct kofn_delay *delay, struct kofn_distribution *distribution)
+{
+    double first = delay->first / 1e9, second = delay->second / 1e9;
+
+    switch (delay->kind) {
+    case KOFN_DELAY_EXP:
+        *distribution = (struct kofn_distribution){.kind = KOFN_DISTRIBUTION_EXP, .second = second};
+        return true;
+    case KOFN_DELAY_SHIFTED_EXP:
+        *distribution = (struct kofn_distribution){
+            .kind = KOFN_DISTRIBUTION_SHIFTED_EXP, .first = first, .second = second};
+        return true;
+    case KOFN_DELAY_PARETO:
+        *distribution = (struct kofn_distribution){
+            .kind = KOFN_DISTRIBUTION_PARETO, .first = first, .second = delay->second};
+        return true;
+    case KOFN_DELAY_UNIFORM:
+        *distribution = (struct kofn_distribution){
+            .kind = KOFN_DISTRIBUTION_UNIFORM, .first = first, .second = second};
+        return true;
+    default:
+        return false; /* of a trace every worker has its own */
+    }
+}
+
+static void set(struct question *question, enum kofn_quantity quantity, int rc,
+                struct kofn_prediction prediction)
+{
+    struct kofn_forecast *forecast = question->forecast;
+
+    if (rc || prediction.method == KOFN_METHOD_NONE || prediction.upper_bound)
+        return;
+    forecast->value[quantity] = prediction.value;
+    forecast->error[quantity] = prediction.error;
+    forecast->method[quantity] = kofn_method_name(prediction.method);
+}
+
+static void set_exact(struct question *question, enum kofn_quantity quantity, double value)
+{
+    set(question, quantity, 0, kofn_prediction_exact(value));
+}
+
+static double mean_of(const struct question *question)
+{
+    return kofn_delay_mean(question->job->delay) / 1e9;
+}
+
+/* 1 - work / time, where both are known: @work is what a worker computes in a round. */
+static void set_idle(struct question *question, double work)
+{
+    const struct kofn_forecast *forecast = question->forecast;
+    double time = forecast->value[KOFN_ROUND_TIME];
+
+    if (forecast->method[KOFN_ROUND_TIME] && isfinite(time) && isfinite(work))
+        set(question, KOFN_IDLE, 0,
+            (struct kofn_prediction){.value = fmax(0, 1 - work / time),
+                                     .error = work / time * forecast->error[KOFN_ROUND_TIME] / time,
+                                     .method =
+                                         strcmp(forecast->method[KOFN_ROUND_TIME], "closed-form")
+                                             ? KOFN_METHOD_QUADRATURE
+                                             : KOFN_METHOD_CLOSED_FORM});
+}
+
+/* What every member sends once, and nothing is stale. */
+static void set_members(struct question *question, double members)
+{
+    set_exact(question, KOFN_UPLOADS, members);
+    set_exact(question, KOFN_PUBLICATIONS, members);
+    set_exact(question, KOFN_STALENESS, 0);
+}
+
+static struct kofn_overlap_model overlap_model(const struct question *question)
+{
+    return (struct kofn_overlap_model){.update = &question->update,
+                                       .per_round = question->per_round,
+                                       .workers = question->job->workers,
+                                       .local_steps = question->job->local_steps};
+}
+
+static void ask_local(struct question *question)
+{
+    struct kofn_overlap_model model = overlap_model(question);
+    struct kofn_prediction time;
+    int rc = kofn_local_time(&model, &time);
+
+    set(question, KOFN_ROUND_TIME, rc, time);
+    set_exact(question, KOFN_UPDATES, question->job->local_steps);
+    set_members(question, question->job->workers);
+    set_idle(question, question->job->local_steps * mean_of(question));
+}
+
+static void ask_stsyn(struct question *question)
+{
+    const struct kofn_case *job = question->job;
+    struct kofn_stsyn_model model = {.update = &question->update,
+                                     .per_round = question->per_round,
+                                     .workers = job->workers,
+                                     .wait_for = job->wait_for,
+                                     .local_steps = job->local_steps};
+    struct kofn_prediction time, updates, uploads;
+    int rc = kofn_stsyn_time(&model, &time);
+
+    set(question, KOFN_ROUND_TIME, rc, time);
+    rc = kofn_stsyn_updates(&model, &updates);
+    set(question, KOFN_UPDATES, rc, updates);
+    if (job->publish == KOFN_PUBLISH_EAGER) /* every finished update is sent */
+        set(question, KOFN_PUBLICATIONS, rc, kofn_prediction_scaled(updates, job->workers, 0));
+    rc = kofn_stsyn_uploads(&model, &uploads);
+    set(question, KOFN_UPLOADS, rc, uploads);
+    if (job->publish != KOFN_PUBLISH_EAGER)
+        set(question, KOFN_PUBLICATIONS, rc, uploads);
+    set_exact(question, KOFN_STALENESS, 0);
+    set_exact(question, KOFN_IDLE, 0);
+}
+
+static const struct {
+    const char *name;
+    void (*ask)(struct question *question);
+} known[] = {
+    {"sync", ask_local},
+    {"local", ask_local},
+    {"stsyn", ask_stsyn},
+};
+
+/* Theory knows nothing of networks, stragglers, deadlines and updates that are finished late. */
+static bool applies(const struct kofn_case *job)
+{
+    const struct kofn_conf *conf = job->conf;
+
+    return !conf->latency && !(conf->bandwidth > 0) && !(conf->ingest > 0) && !conf->deadline.ns &&
+           !conf->deadline.adaptive && !job->terms->straggler_count &&
+           job->terms->suspect_after == UINT64_MAX && !(job->compute_share > 0) &&
+           !(job->publish_ns > 0);
+}
+
+void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *forecast)
+{
+    struct question question = {
+        .job = job, .per_round = job->delay->per_round, .forecast = forecast};
+
+    if (!applies(job) || !distribution_of(job->delay, &question.update))
+        return;
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(known); i++)
+        if (!strcmp(known[i].name, job->algorithm->name))
+            known[i].ask(&question);
+    /* updates one way, models the other */
+    if (forecast->method[KOFN_PUBLICATIONS]) {
+        double bytes = (double)job->payload_bytes;
+
+        forecast->value[KOFN_BYTES] = (forecast->value[KOFN_PUBLICATIONS] + job->workers) * bytes;
+        forecast->error[KOFN_BYTES] = forecast->error[KOFN_PUBLICATIONS] * bytes;
+        forecast->method[KOFN_BYTES] = forecast->method[KOFN_PUBLICATIONS];
+    }
+}

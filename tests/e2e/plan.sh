@@ -1,0 +1,82 @@
+#!/bin/sh
+# Plans: what theory says, what simulation says, and what a recorded job teaches.
+. "$top_srcdir/tests/build/lib.sh"
+
+kofn=$top_builddir/kofn
+[ -x "$kofn" ] || skip "the program is not built"
+case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
+unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
+XDG_CONFIG_HOME=$scratch/no-config
+export XDG_CONFIG_HOME
+cd "$scratch" || exit 99
+
+# value KEY FILE: the number behind "KEY" (the first of that name)
+value() { sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*$/\1/p" "$2" | head -1; }
+# holds CONDITION WHAT: CONDITION in awk's words
+holds() { awk "BEGIN { exit !($1) }" || fail "$2: $1"; }
+# near VALUE EXPECTED PERCENT WHAT
+near() { holds "($1 - $2) ^ 2 <= ($2 * $3 / 100) ^ 2" "$4"; }
+
+keys="algorithm workers k local_steps transport rounds seconds round_time_mean updates_per_worker_mean uploads_mean
+publications_mean bytes_mean staleness_mean loss accuracy idle_fraction_mean method per_worker"
+
+# plan NAME ARGUMENT...: a plan that must end well; its result is NAME.json
+plan()
+{
+    name=$1
+    shift
+    timeout 300 "$kofn" plan --json "$name.json" "$@" >"$name.out" 2>"$name.err" ||
+        fail "$name: status $?: $(tail -3 "$name.err")"
+    for key in $keys; do
+        grep -q "\"$key\":" "$name.json" || fail "$name: no \"$key\" in its JSON"
+    done
+}
+
+# theory, where it knows
+plan all -n 20 -k 5 -u 10 --delay exp:1
+for algorithm in sync local stsyn; do
+    grep -q "^$algorithm " all.out || fail "no line for $algorithm: $(cat all.out)"
+done
+plan sync -n 8 -a sync --delay exp:1 --rounds 100
+near "$(value round_time_mean sync.json)" 2.717857142857 0.0001 "sync"
+near "$(value seconds sync.json)" 271.7857142857 0.0001 "sync: seconds"
+grep -q '"method": "closed-form"' sync.json || fail "sync: not closed"
+plan round -n 20 -k 5 -u 10 -a stsyn --delay exp:1@round
+near "$(value round_time_mean round.json)" 2.79511 0.01 "one draw a round"
+grep -q '"updates_per_worker_mean": null' round.json || fail "an infinite mean is not null"
+# where it does not, a simulation, whose value is that of kofn sim
+plan pareto -n 4 -k 3 -u 3 -a stsyn --delay pareto:2,1ms
+grep -q '"method": "simulation"' pareto.json || fail "pareto: not simulated"
+"$kofn" sim --model none -q -n 4 -k 3 -u 3 --delay pareto:2,1ms --rounds 20000 --json sim.json >/dev/null || fail "sim"
+near "$(value round_time_mean pareto.json)" "$(value round_time_mean sim.json)" 1 "pareto"
+# the same on any number of threads
+plan net1 -n 6 -k 3 -u 3 -a stsyn --delay exp:1ms --latency 1ms --threads 1
+grep -q '"method": "simulation"' net1.json || fail "a network: not simulated"
+
+# a record in which updates were cut off: the fit finds the means that were injected (5 and 20 ms), which the finished
+# updates alone do not show
+"$kofn" sim --model none -q -n 6 -k 3 -u 5 --delay exp:5ms --straggler rank=5,factor=4 --rounds 2000 --record job.csv \
+    >/dev/null || fail "record"
+plan trace --trace job.csv --threads 2
+[ "$(value workers trace.json)" -eq 6 ] || fail "trace: not its number of workers"
+sed -n '/"fit": \[/,/^  \]/p' trace.json >fit
+sed -n 's/^ *"mean": \([0-9.eE+-]*\),*$/\1/p' fit >means
+near "$(sed -n 1p means)" 0.005 4 "fit of rank 0"
+near "$(sed -n 6p means)" 0.020 6 "fit of rank 5"
+holds "$(sed -n 's/^ *"finished_mean": \([0-9.eE+-]*\),*$/\1/p' fit | sed -n 6p) < 0.012" "finished updates alone"
+grep -q '"choices"' trace.json || fail "trace: no choices"
+grep -q '^kofn run -n 6 -a stsyn' trace.out || fail "trace: no answer: $(cat trace.out)"
+grep -q '^local ' trace.out || fail "trace: nothing to compare with"
+plan other --trace job.csv --threads 1
+grep -v '"command"' trace.json >trace
+grep -v '"command"' other.json | diff trace - || fail "another number of threads, another plan"
+plan kept --trace job.csv -k 2 -u 3 --publish eager
+[ "$(grep -c '"publish": "on-close"' kept.json)" -eq 0 ] || fail "what was asked for is not kept"
+
+# the record of a real job
+if grep -q '^#define HAVE_OPENBLAS 1' "$top_builddir/config.h"; then
+    "$kofn" run -q -n 3 -k 2 -u 4 --delay exp:2ms --rounds 60 --record real.csv >/dev/null || fail "run"
+    plan real --trace real.csv --model softmax
+    holds "$(value round_time_mean real.json) > 0.002" "real: a round"
+fi
+exit 0
