@@ -77,6 +77,9 @@ static void test_an_overflow_leaves_the_model(void)
     CU_ASSERT_EQUAL(kofn_server_model(engine.server)[ENGINE_PARAMETERS - 1], 3e38f);
     CU_ASSERT_EQUAL(engine_merged(&engine, 0, 1), 0.5f);
     CU_ASSERT_EQUAL(engine_merged(&engine, 0, 3), 0);
+    engine_take_all(&engine);
+    for (uint32_t rank = 0; rank < 2; rank++)
+        CU_ASSERT_EQUAL(engine_receipt(&engine, rank).outcome, KOFN_OUTCOME_REFUSED);
     engine_close(&engine);
 }
 
