@@ -201,13 +201,13 @@ static int hub_gate(struct kofn_hub *base, uint32_t rank, uint64_t gate)
 /* The newest that a worker could still find in its block are kept; older ones make place. */
 static void keep_receipt(struct kofn__member *member, const struct kofn_receipt_line *line)
 {
-    uint32_t end = (member->receipt + member->receipt_count) % KOFN_RECEIPTS;
+    uint32_t end = (member->receipt + member->receipt_count) % KOFN__RECEIPTS;
 
     member->receipts[end] = *line;
-    if (member->receipt_count < KOFN_RECEIPTS)
+    if (member->receipt_count < KOFN__RECEIPTS)
         member->receipt_count++;
     else
-        member->receipt = (member->receipt + 1) % KOFN_RECEIPTS;
+        member->receipt = (member->receipt + 1) % KOFN__RECEIPTS;
 }
 
 static int hub_receipt(struct kofn_hub *base, uint32_t rank, const struct kofn_receipt_line *line)

@@ -14,7 +14,8 @@
 
 #define KOFN__VISITORS 64u /* connections that have not said yet whose they are */
 #define KOFN__GREETING_NS (5 * UINT64_C(1000000000)) /* how long they have for it */
-#define KOFN__PEER_NS (10 * UINT64_C(1000000000))    /* default of attr.peer_timeout */
+#define KOFN__RECEIPTS 16u /* that wait for a worker: at least as many as its block holds */
+#define KOFN__PEER_NS (10 * UINT64_C(1000000000)) /* default of attr.peer_timeout */
 #define KOFN__END_NS                                                                               \
     UINT64_C(1000000000) /* a connection may have ended for so long until its rank has failed: the \
                             control channel knows better why */
@@ -39,7 +40,7 @@ struct kofn__member {
     /* What goes. */
     uint64_t gate, gate_after; /* the gate; the model that must be there before it */
     bool gate_due;
-    struct kofn_receipt_line receipts[KOFN_RECEIPTS]; /* not sent yet, from `receipt` on */
+    struct kofn_receipt_line receipts[KOFN__RECEIPTS]; /* not sent yet, from `receipt` on */
     uint32_t receipt, receipt_count;
     uint64_t read_due; /* publication to ask for; 0 = none */
     uint64_t wanted;   /* newest model that is to be sent; 0 = none */

@@ -108,7 +108,7 @@ static void stage_receipt(struct kofn__member *member, struct kofn__stream *stre
     struct kofn__frame frame = kofn__frame_receipt(member->epoch, line->sequence);
 
     kofn__stream_stage(stream, &frame, line, sizeof(*line));
-    member->receipt = (member->receipt + 1) % KOFN_RECEIPTS;
+    member->receipt = (member->receipt + 1) % KOFN__RECEIPTS;
     member->receipt_count--;
 }
 

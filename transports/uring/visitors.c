@@ -112,8 +112,9 @@ static void welcome(struct kofn__tcp_hub *hub, int fd)
     struct kofn__visitor *visitor = place_for_visitor(hub);
 
     kofn__socket_tune(fd, hub->peer_timeout);
-    *visitor = (struct kofn__visitor){.fd = fd,
-                                      .deadline = kofn_deadline(kofn_now_ns(), KOFN__GREETING_NS)};
+    *visitor = (struct kofn__visitor){
+        .fd = fd,
+        .deadline = kofn_deadline(kofn_now_ns(), KOFN_MIN(KOFN__GREETING_NS, hub->peer_timeout))};
     hub->visitor_count++;
     if (kofn__driver_watch(&hub->driver, KOFN__KEY_VISITORS + (uint32_t)(visitor - hub->visitors),
                            fd, false))
