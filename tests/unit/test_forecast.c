@@ -1,0 +1,193 @@
+/* Plans: what theory says of a job is what the closed forms say (1e-4), and what the simulation of
+ * the same job says (4 standard errors). Rows of the order statistics and of STSyn.
+ */
+#include <CUnit/CUnit.h>
+#include <CUnit/TestDB.h>
+#include <math.h>
+#include <string.h>
+
+#include "algorithms/algorithm.h"
+#include "base/clock.h"
+#include "cli/forecast.h"
+#include "tests/lib/caught_log.h"
+#include "theory/bias.h"
+#include "theory/special.h"
+
+struct row {
+    const char *algorithm, *delay;
+    uint32_t workers, wait_for, local_steps;
+    double time, updates, uploads; /* 0: not asked */
+};
+
+struct job {
+    struct kofn_conf conf;
+    struct kofn_terms terms;
+    struct kofn_delay delay;
+    struct kofn_case job;
+};
+
+static void open_job(const struct row *row, struct job *job)
+{
+    memset(job, 0, sizeof(*job));
+    job->conf = (struct kofn_conf){
+        .delay = row->delay, .quorum = 1, .seed = 3, .lr = 0.1, .grace = KOFN_NS_PER_S};
+    job->terms.suspect_after = KOFN_FOREVER;
+    CU_ASSERT_EQUAL_FATAL(kofn_delay_open(row->delay, NULL, &job->delay), 0);
+    job->job = (struct kofn_case){.algorithm = kofn_algorithm_find(row->algorithm),
+                                  .workers = row->workers,
+                                  .wait_for = row->wait_for,
+                                  .local_steps = row->local_steps,
+                                  .conf = &job->conf,
+                                  .terms = &job->terms,
+                                  .delay = &job->delay,
+                                  .payload_bytes = 100};
+}
+
+static const struct row rows[] = {
+    {"sync", "exp:1", 8, 8, 1, 2.71786, 1, 8},
+    {"local", "exp:1", 16, 16, 2, 5.1742, 2, 16},
+    {"stsyn", "exp:1", 4, 3, 3, 3.30808, 3.30808, 3.87867},
+    {"stsyn", "exp:1", 20, 5, 10, 7.56773, 7.56773, 19.9871},
+    {"stsyn", "exp:1", 20, 10, 10, 9.50322, 9.50322, 19.9982},
+    {"stsyn", "exp:1", 20, 20, 10, 16.7761, 16.7761, 20},
+    {"stsyn", "exp:1", 20, 1, 10, 5.04913, 5.04913, 19.7939},
+    {"stsyn", "exp:1", 8, 4, 1, 0.634524, 0.634524, 4},
+    {"stsyn", "exp:100us", 20, 5, 1, 2.79511e-05 * 1, 0.279511, 5},
+    {"stsyn", "pareto:2,1", 8, 4, 1, 1.39239, 0, 4},
+    {"stsyn", "shifted-exp:0.5,1", 4, 3, 3, 4.80808, 3.00099, 3.95537},
+    {"stsyn", "shifted-exp:0.25,0.5", 8, 5, 4, 3.01645, 3.7802, 7.96788},
+    {"stsyn", "exp:1@round", 20, 5, 10, 2.79511, INFINITY, 18.0417},
+};
+
+static void close_to(double value, double expected, double share)
+{
+    if (isinf(expected)) {
+        CU_ASSERT(isinf(value));
+        return;
+    }
+    CU_ASSERT_DOUBLE_EQUAL(value, expected, share * expected);
+    if (fabs(value - expected) > share * expected)
+        printf("# %g instead of %g\n", value, expected);
+}
+
+/* Every row of the table, to 1e-4; and not by simulation, but where theory says nothing. */
+static void test_rows(void)
+{
+    struct kofn_forecast forecast;
+    struct job job;
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(rows) && kofn_special_available(); i++) {
+        open_job(&rows[i], &job);
+        CU_ASSERT_EQUAL_FATAL(kofn_forecast(&job.job, 100000, NULL, &forecast), 0);
+        CU_ASSERT_STRING_NOT_EQUAL(forecast.method[KOFN_ROUND_TIME], "simulation");
+        close_to(forecast.value[KOFN_ROUND_TIME], rows[i].time, 1e-4);
+        close_to(forecast.value[KOFN_UPLOADS], rows[i].uploads, 1e-4);
+        if (rows[i].updates > 0)
+            close_to(forecast.value[KOFN_UPDATES], rows[i].updates, 1e-4);
+        kofn_delay_close(&job.delay);
+    }
+}
+
+/* Where both know something, they agree: every quantity, within four standard errors. */
+static void test_both_ways(void)
+{
+    struct kofn_forecast theory, simulated;
+    struct job job;
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(rows); i++)
+        for (int publish = KOFN_PUBLISH_EAGER; publish <= KOFN_PUBLISH_ON_CLOSE; publish++) {
+            open_job(&rows[i], &job);
+            job.job.publish = (enum kofn_publish)publish;
+            memset(&theory, 0, sizeof(theory));
+            kofn_forecast_theory(&job.job, &theory);
+            if (isinf(theory.value[KOFN_UPDATES])) {
+                kofn_delay_close(&job.delay);
+                continue; /* a simulation takes as long as that */
+            }
+            CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, 300000, NULL, &simulated), 0);
+            for (int q = 0; q < KOFN_QUANTITIES; q++) {
+                double apart = fabs(theory.value[q] - simulated.value[q]);
+
+                if (!theory.method[q])
+                    continue;
+                CU_ASSERT(apart <= 4.5 * simulated.error[q] + 1e-6 * fabs(theory.value[q]) + 1e-9);
+                if (apart > 4.5 * simulated.error[q] + 1e-6 * fabs(theory.value[q]) + 1e-9)
+                    printf("# %s %s: %s is %g by theory, %g +- %g by simulation\n",
+                           rows[i].algorithm, rows[i].delay,
+                           kofn_quantity_key((enum kofn_quantity)q), theory.value[q],
+                           simulated.value[q], simulated.error[q]);
+            }
+            kofn_delay_close(&job.delay);
+        }
+}
+
+/* Round times without a mean are refused, with the delay named. */
+static void test_infinite(void)
+{
+    const struct row row = {"sync", "pareto:1,1ms", 8, 8, 1, 0, 0, 0};
+    struct kofn_forecast forecast;
+    struct kofn_caught caught;
+    struct job job;
+
+    kofn_caught_reset(&caught);
+    open_job(&row, &job);
+    CU_ASSERT_EQUAL(kofn_forecast(&job.job, 1000, &caught.log, &forecast), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "pareto:1,1ms"));
+    kofn_delay_close(&job.delay);
+}
+
+/* A straggler merges less than the others: its bias is what is missing. With FedNova's weights the
+ * number of its updates does not matter.
+ */
+static void test_bias_of_straggler(void)
+{
+    const struct row row = {"stsyn", "exp:1ms", 4, 2, 5, 0, 0, 0};
+    struct kofn_straggler slow = {.rank = 3, .factor = 3, .to_ns = KOFN_FOREVER};
+    struct kofn_forecast forecast;
+    struct job job;
+
+    open_job(&row, &job);
+    job.terms.stragglers = &slow;
+    job.terms.straggler_count = 1;
+    CU_ASSERT_EQUAL_FATAL(kofn_forecast(&job.job, 200000, NULL, &forecast), 0);
+    CU_ASSERT_DOUBLE_EQUAL(forecast.bias, 0.25 - 1.0 / 10, 0.01);
+    CU_ASSERT_DOUBLE_EQUAL(forecast.merged_per_second, 3333, 40);
+    job.conf.weights = KOFN_WEIGHTS_FEDNOVA;
+    CU_ASSERT_EQUAL_FATAL(kofn_forecast(&job.job, 200000, NULL, &forecast), 0);
+    CU_ASSERT(forecast.bias < 0.07);
+    kofn_delay_close(&job.delay);
+}
+
+/* Rows G1 and G2: where averaging goes with 1, 3 and 10 local updates. */
+static void test_fixed_points(void)
+{
+    const double optima[] = {0, 1, 4}, steps[] = {1, 3, 10};
+    double pull[3], nova[3];
+
+    for (int i = 0; i < 3; i++) {
+        pull[i] = kofn_bias_pull(0.1, steps[i]);
+        nova[i] = pull[i] / steps[i];
+    }
+    CU_ASSERT_DOUBLE_EQUAL(kofn_bias_fixed_point(pull, optima, 3), 2.81348, 1e-5);
+    CU_ASSERT_DOUBLE_EQUAL(kofn_bias_fixed_point(nova, optima, 3), 1.37342, 1e-5);
+    for (int i = 0; i < 3; i++)
+        nova[i] = kofn_bias_pull(1e-9, steps[i]) / steps[i];
+    CU_ASSERT_DOUBLE_EQUAL(kofn_bias_fixed_point(nova, optima, 3), 5.0 / 3, 1e-6);
+    CU_ASSERT_DOUBLE_EQUAL(kofn_bias(nova, 3), 0, 1e-6);
+    pull[0] = 1;
+    pull[1] = pull[2] = 0;
+    CU_ASSERT_DOUBLE_EQUAL(kofn_bias(pull, 3), 2.0 / 3, 1e-12);
+    pull[0] = 0;
+    CU_ASSERT(isnan(kofn_bias(pull, 3)));
+}
+
+void kofn_suite_forecast(void)
+{
+    CU_pSuite suite = CU_add_suite("forecast", NULL, NULL);
+
+    CU_add_test(suite, "theory's rows", test_rows);
+    CU_add_test(suite, "theory and simulation agree", test_both_ways);
+    CU_add_test(suite, "round times without a mean", test_infinite);
+    CU_add_test(suite, "the bias of a straggler", test_bias_of_straggler);
+    CU_add_test(suite, "fixed points of averaging", test_fixed_points);
+}
