@@ -137,16 +137,29 @@ static void take_out(struct kofn_server *server, uint32_t rank, uint64_t total)
     peer->evicted = true;
 }
 
-/* What arrived before the end is still taken in: it is complete, and its writer cannot send it
- * again. Polling is fair: its publications are among the first N times D, whatever the others go on
- * sending.
- */
-static void drain(struct kofn_server *server)
+/* Is there a publication of @rank that has not been taken in? */
+static bool has_more(const struct kofn_server *server, uint32_t rank)
 {
-    uint64_t most = (uint64_t)server->attr.workers * server->hub->slot.depth;
+    struct kofn_hub *hub = server->hub;
+    const void *payload;
+    struct kofn_stamp stamp;
 
-    while (most-- && kofn__serve_arrivals(server)) {
-    }
+    return !kofn_slot_begin(&hub->slot, kofn_hub_slot(hub, rank), server->peers[rank].sequence + 1,
+                            &payload, &stamp);
+}
+
+/* Polling is fair: the publications of @rank are among the first N times D, whatever the others go
+ * on sending.
+ */
+void kofn__admit_drain(struct kofn_server *server, uint32_t rank)
+{
+    uint32_t depth = server->hub->slot.depth;
+    uint64_t most = (uint64_t)server->attr.workers * depth / KOFN_ARRIVALS + depth + 1;
+
+    do { /* once at least: it may be there that a transport looks at its connections */
+        if (!kofn__serve_arrivals(server))
+            return;
+    } while (--most && !server->peers[rank].evicted && has_more(server, rank));
 }
 
 static void member_leaves(struct kofn_server *server, uint32_t rank)
@@ -157,7 +170,7 @@ static void member_leaves(struct kofn_server *server, uint32_t rank)
     peer->leave_ns = 0;
     peer->left = true; /* it writes no more, evicted or not: its rank can be given again */
     if (!peer->evicted)
-        drain(server);
+        kofn__admit_drain(server, rank);
     if (peer->network) { /* which it waits for */
         kofn_channel_close(peer->control);
         peer->control = NULL;
@@ -210,7 +223,7 @@ static void bye(struct kofn_server *server, uint32_t rank, const struct kofn_wir
     peer->finished = KOFN_MIN(message->bye.finished, UINT32_MAX);
     peer->last = message->bye.published;
     if (!peer->evicted)
-        drain(server);
+        kofn__admit_drain(server, rank);
     if (!peer->network || peer->evicted || peer->sequence >= peer->last) {
         member_leaves(server, rank);
         return;
@@ -247,7 +260,7 @@ static void peer_event(struct kofn_server *server, uint32_t rank, uint64_t now)
         bye(server, rank, &message, now);
         return;
     }
-    drain(server);
+    kofn__admit_drain(server, rank);
     kofn__admit_gone(server, rank, rc ? reason : "it sent a message out of turn");
     kofn_channel_close(peer->control);
     peer->control = NULL;

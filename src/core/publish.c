@@ -20,8 +20,10 @@ bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gat
            !endpoint->ops->endpoint_left(worker->endpoint, before - endpoint->slot.depth);
 }
 
-/* The buffer of the next publication is filled: stamps it and sends it. */
-static int send(struct kofn_worker *worker, uint32_t from, uint64_t finished_ns)
+/* The buffer of the next publication is filled: stamps it and sends it. It carries the updates
+ * behind the first @from of the round, the sum of whose losses is @from_loss.
+ */
+static int send(struct kofn_worker *worker, uint32_t from, double from_loss, uint64_t finished_ns)
 {
     struct kofn_endpoint *endpoint = worker->endpoint;
     uint64_t now = kofn_now_ns();
@@ -34,7 +36,7 @@ static int send(struct kofn_worker *worker, uint32_t from, uint64_t finished_ns)
         .from = from,
         .updates = worker->updates,
         .total = worker->total,
-        .loss = (float)(worker->loss_sum / worker->updates),
+        .loss = (float)((worker->loss_sum - from_loss) / (worker->updates - from)),
         .length = endpoint->slot.payload_bytes,
         .compute_ns = worker->compute_ns,
         .post_ns = (uint32_t)KOFN_MIN(posted, UINT32_MAX),
@@ -47,9 +49,11 @@ static int send(struct kofn_worker *worker, uint32_t from, uint64_t finished_ns)
         return rc;
     worker->sequence++;
     worker->published = worker->updates;
+    worker->losses[worker->sequence % KOFN_DEPTH_MAX] = worker->loss_sum;
     if (!worker->first) {
         worker->first = worker->sequence;
         worker->first_updates = worker->updates;
+        worker->first_loss = worker->loss_sum;
     }
     worker->starved_ns = 0;
     return 0;
@@ -65,7 +69,7 @@ int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t f
         worker->reduce->delta[KOFN_F32](buffer, model, worker->base, worker->job.parameters,
                                         worker->stream);
     }
-    return send(worker, 0, finished_ns);
+    return send(worker, 0, 0, finished_ns);
 }
 
 /* The publication of the closed round that settles its first updates, and how many; 0 if there was
@@ -142,7 +146,10 @@ int kofn__publish_late(struct kofn_worker *worker, const float *model)
         return rc == KOFN_NO_CREDIT ? 0 : rc;
     if (settled) {
         fill_remainder(worker, model, settled);
-        rc = send(worker, updates, now);
+        rc = send(worker, updates,
+                  settled == worker->first ? worker->first_loss
+                                           : worker->losses[settled % KOFN_DEPTH_MAX],
+                  now);
     } else {
         rc = kofn__publish_all(worker, model, now);
     }

@@ -155,6 +155,11 @@ int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, co
 int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct kofn_offer *offer,
                        uint64_t now);
 
+/* Takes in what has arrived of a member that is about to leave, in bounded time: it is complete,
+ * and its writer cannot send it again.
+ */
+void kofn__admit_drain(struct kofn_server *server, uint32_t rank);
+
 /* Takes a member out, for @why; what it holds can still be merged. */
 void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why);
 

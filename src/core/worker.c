@@ -8,8 +8,10 @@
 #define TIMEOUT_NS (30 * KOFN_NS_PER_S)
 #define LEAVE_NS KOFN_NS_PER_S /* for the server to hear of it */
 #define SLICE_NS                                                                                   \
-    (100 * KOFN_NS_PER_MS) /* a sleep between two looks at whether the server lives                \
-                            */
+    (100 * KOFN_NS_PER_MS)              /* a sleep between two looks at whether the server lives   \
+                                         */
+#define RETRIES 2                       /* at once, of a model that was not whole */
+#define RETRY_NS (200 * KOFN_NS_PER_US) /* and then after so long */
 
 struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *word)
 {
@@ -140,16 +142,21 @@ static int fetch(struct kofn_worker *worker, uint32_t round, float *model, const
                  struct kofn_stamp *stamp)
 {
     struct kofn_endpoint *endpoint = worker->endpoint;
-    uint64_t deadline = kofn_deadline(kofn_now_ns(), worker->timeout);
-    int rc;
+    uint64_t deadline = kofn_deadline(kofn_now_ns(), worker->timeout), now, word;
+    int rc, tries = 0;
 
     do {
+        kofn__worker_gate(worker, &word);
         rc = view ? endpoint->ops->endpoint_view(endpoint, view, stamp)
                   : endpoint->ops->endpoint_fetch(endpoint, model, worker->base, stamp);
         if (rc != KOFN_AGAIN && (rc || stamp->round >= round))
             return rc;
-        rc = kofn__worker_listen(worker, kofn_now_ns());
-    } while (!rc && kofn_now_ns() < deadline);
+        now = kofn_now_ns();
+        if (tries++ < RETRIES) /* it was replaced under the copy: there is a newer one */
+            rc = kofn__worker_listen(worker, now);
+        else /* it is on its way, and a gate behind it */
+            rc = kofn__worker_wait(worker, word, KOFN_MIN(deadline, now + RETRY_NS));
+    } while (!rc && now < deadline);
     if (rc)
         return rc;
     return kofn_error(worker->log, KOFN_TIMEOUT, "rank %u: no whole model for %.1f s",
@@ -312,7 +319,8 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
         return KOFN_ROUND_OVER;
     }
     count(worker, update, now);
-    last = worker->waits && worker->updates >= worker->job.local_steps;
+    last = (worker->waits && worker->updates >= worker->job.local_steps) ||
+           worker->updates >= KOFN_BEAT_MAX_UPDATES;
     over = kofn__worker_over(worker, gate);
     if (last && worker->eager)
         rc = publish_last(worker, model, now);

@@ -27,11 +27,13 @@ struct kofn_worker {
     int starved;             /* else why not, the last time it was asked for */
 
     /* Publications. */
-    uint64_t sequence;      /* of the newest; 0 = none */
-    uint32_t published;     /* local updates of this round it carried */
-    uint64_t first;         /* the first of this round; 0 = none */
-    uint32_t first_updates; /* local updates it carried */
-    bool late_sent;         /* what the closed round did not merge has been sent */
+    uint64_t sequence;             /* of the newest; 0 = none */
+    uint32_t published;            /* local updates of this round it carried */
+    uint64_t first;                /* the first of this round; 0 = none */
+    uint32_t first_updates;        /* local updates it carried */
+    double first_loss;             /* sum over them */
+    double losses[KOFN_DEPTH_MAX]; /* the same of the newest ones, by sequence */
+    bool late_sent;                /* what the closed round did not merge has been sent */
     uint64_t
         starved_ns; /* since when a publication has had to wait for its credit; 0 = it does not */
     uint64_t receipt_after; /* receipts up to this publication have been read; of late ones: */

@@ -4,6 +4,7 @@
 
 #include "base/barrier.h"
 #include "base/racy.h"
+#include "proto/word.h"
 
 int kofn_geometry_init(struct kofn_geometry *geometry, uint64_t payload_bytes, uint32_t depth)
 {
@@ -67,8 +68,9 @@ bool kofn_stamp_valid(const struct kofn_stamp *stamp, const struct kofn_geometry
     else if (!stamp->version || stamp->version > stamp->round ||
              stamp->round - stamp->version > KOFN_DEPTH_MAX)
         *reason = "model version that its round never had";
-    else if (stamp->from >= stamp->updates || stamp->updates > stamp->total)
-        *reason = "counts of local updates that contradict each other";
+    else if (stamp->from >= stamp->updates || stamp->updates > stamp->total ||
+             stamp->updates > KOFN_BEAT_MAX_UPDATES)
+        *reason = "counts of local updates that cannot be";
     else
         return true;
     return false;

@@ -36,7 +36,7 @@ struct kofn_stamp {
         from; /* local updates of that round that were settled before: 0 but for a late remainder */
     uint32_t updates;    /* local updates done in that round; the payload carries (from, updates] */
     uint32_t total;      /* local updates the worker has finished since it joined */
-    float loss;          /* mean over the updates (0, updates] of that round */
+    float loss;          /* mean over the updates it carries */
     uint32_t checksum;   /* CRC-32 of the payload, or 0 */
     uint64_t length;     /* bytes of payload */
     uint64_t compute_ns; /* time those took, injected delay included */

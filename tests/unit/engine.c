@@ -121,8 +121,7 @@ void engine_leave(struct engine *engine, uint32_t rank)
 {
     uint32_t total = engine->workers[rank].handle->total;
 
-    while (kofn__serve_arrivals(engine->server))
-        ;
+    kofn__admit_drain(engine->server, rank);
     engine->server->peers[rank].left = true;
     kofn_round_leave(&engine->server->round, rank, true, total, kofn_now_ns());
     kofn__admit_gone(engine->server, rank, "it has left");
@@ -131,8 +130,7 @@ void engine_leave(struct engine *engine, uint32_t rank)
 
 void engine_die(struct engine *engine, uint32_t rank)
 {
-    while (kofn__serve_arrivals(engine->server))
-        ;
+    kofn__admit_drain(engine->server, rank);
     kofn__admit_gone(engine->server, rank, "it was killed");
     close_worker(engine, rank);
 }

@@ -133,8 +133,8 @@ static void test_an_old_model_is_not_taken_again(void)
     CU_ASSERT_EQUAL(engine_update(&engine, 1), KOFN_ROUND_OVER);
     stamp = kofn_slot_stamp(&engine.server->hub->model, engine.server->hub->models, 3);
     stamp->sequence = 0;
-    CU_ASSERT_EQUAL(engine_take(&engine, 1), KOFN_TIMEOUT);
-    CU_ASSERT_EQUAL(engine_take(&engine, 1), KOFN_TIMEOUT);
+    CU_ASSERT_EQUAL(engine_take(&engine, 1), KOFN_INTERRUPTED);
+    CU_ASSERT_EQUAL(engine_take(&engine, 1), KOFN_INTERRUPTED);
     stamp->sequence = 3;
     CU_ASSERT_EQUAL(engine_take(&engine, 1), 0);
     CU_ASSERT_EQUAL(engine.workers[1].round, 3);

@@ -202,6 +202,108 @@ static void test_the_end_of_a_round_that_collects(void)
     engine_close(&engine);
 }
 
+/* A worker that finds no whole model does not spin for one: it waits, and takes it once it is
+ * there.
+ */
+static void test_a_model_that_is_not_whole(void)
+{
+    struct kofn_server_attr attr = engine_attr("stsyn", 1, 1, 1);
+    struct kofn_stamp stamp = {.round = 1, .version = 1, .sequence = 1};
+    struct kofn_hub *hub;
+    struct engine engine;
+
+    engine_open(&engine, &attr);
+    hub = engine.server->hub;
+    stamp.length = hub->model.payload_bytes;
+    engine_deliver(&engine);
+    kofn_slot_withdraw(&hub->model, hub->models, 1);
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(engine_take(&engine, 0), KOFN_INTERRUPTED);
+    kofn_slot_publish(&hub->model, hub->models, &stamp);
+    CU_ASSERT_EQUAL(engine_take(&engine, 0), 0);
+    engine_close(&engine);
+}
+
+/* For the test below: whoever is polled for, somebody else has published. */
+static uint32_t polls;
+
+static int somebody_else(struct kofn_hub *hub, struct kofn_arrival *arrivals, int max)
+{
+    (void)hub, (void)max;
+    polls++;
+    arrivals[0] = (struct kofn_arrival){.rank = 1, .sequence = 99};
+    return 1;
+}
+
+/* However much the others send, what has arrived of a worker that leaves is taken in, in bounded
+ * time.
+ */
+static void test_the_others_hold_nobody_up(void)
+{
+    struct kofn_server_attr attr = engine_attr("stsyn", 2, 2, 3);
+    const struct kofn_transport_ops *ops;
+    struct kofn_transport_ops busy;
+    struct engine engine;
+
+    engine_open(&engine, &attr);
+    engine_take_all(&engine);
+    engine_update(&engine, 0);
+    engine_deliver(&engine);
+    kofn__admit_drain(engine.server, 0);
+    CU_ASSERT_EQUAL(engine.server->peers[0].sequence, 1);
+    engine_update(&engine, 0);
+    engine_deliver(&engine);
+    ops = engine.server->hub->ops;
+    busy = *ops;
+    busy.hub_poll = somebody_else;
+    engine.server->hub->ops = &busy;
+    polls = 0;
+    kofn__admit_drain(engine.server, 0);
+    CU_ASSERT(polls > 0 && polls < 8);
+    polls = 0;
+    kofn__admit_drain(engine.server, 1); /* nothing of it is there */
+    CU_ASSERT_EQUAL(polls, 1);
+    engine.server->hub->ops = ops;
+    engine_close(&engine);
+}
+
+/* The loss of a remainder is that of the updates it carries. */
+static void test_the_loss_of_a_remainder(void)
+{
+    struct kofn_server_attr attr = engine_attr("stsyn", 2, 1, 2);
+    static const float losses[] = {1, 5, 9};
+    struct kofn_round_report report;
+    struct engine engine;
+
+    engine_open(&engine, &attr);
+    engine_take_all(&engine);
+    for (int i = 0; i < 3; i++) {
+        struct kofn_update update = {.loss = losses[i], .compute_ns = 1};
+
+        engine.workers[1].model[ENGINE_UPDATES + i] += 1;
+        kofn_worker_report(engine.workers[1].handle, engine.workers[1].model, &update);
+        if (i) /* both are late */
+            continue;
+        engine_deliver(&engine);
+        engine_update(&engine, 0);
+        engine_update(&engine, 0);
+        kofn_fabric_delay(engine.fabric, 1, KOFN_CHANNEL_DOWN, 1);
+        engine_deliver(&engine);
+        CU_ASSERT_EQUAL(engine_step(&engine, &report), 0);
+        CU_ASSERT_EQUAL(report.loss, 1);
+    }
+    kofn_fabric_delay(engine.fabric, 1, KOFN_CHANNEL_DOWN, 0);
+    CU_ASSERT_EQUAL(engine_take_all(&engine), 2);
+    engine_update(&engine, 0);
+    engine_update(&engine, 0);
+    engine_deliver(&engine);
+    CU_ASSERT_EQUAL(engine_step(&engine, &report), 0);
+    CU_ASSERT_EQUAL(report.late, 1);
+    CU_ASSERT_EQUAL(report.updates, 4);
+    CU_ASSERT_EQUAL(report.loss, (1 + 1 + 5 + 9) / 4.0);
+    engine_close(&engine);
+}
+
 /* A connection that breaks in the middle of a publication: nothing of that is ever merged, the
  * worker is told, what was complete counts, and the rank can be taken again.
  */
@@ -267,6 +369,9 @@ void kofn_suite_engine_faults(void)
     CU_add_test(suite, "the last beat", test_the_last_beat);
     CU_add_test(suite, "the end merges the open round", test_the_end_merges_the_open_round);
     CU_add_test(suite, "the end of a round that collects", test_the_end_of_a_round_that_collects);
+    CU_add_test(suite, "a model that is not whole", test_a_model_that_is_not_whole);
+    CU_add_test(suite, "the others hold nobody up", test_the_others_hold_nobody_up);
+    CU_add_test(suite, "the loss of a remainder", test_the_loss_of_a_remainder);
     CU_add_test(suite, "a torn publication", test_a_torn_publication);
     CU_add_test(suite, "a server that never starts", test_a_server_that_never_starts);
 }

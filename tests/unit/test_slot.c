@@ -7,6 +7,7 @@
 #include "base/racy.h"
 #include "base/random.h"
 #include "proto/slot.h"
+#include "proto/word.h"
 
 #define BYTES 200
 
@@ -310,7 +311,8 @@ static void test_stamp_bounds(void)
     CU_ASSERT(PASSES(stamp.from = 1, stamp.updates = 2, stamp.total = 2));
     CU_ASSERT(FAILS(stamp.from = 2, stamp.updates = 2, stamp.total = 2));
     CU_ASSERT(FAILS(stamp.updates = 2, stamp.total = 1));
-    CU_ASSERT(PASSES(stamp.updates = stamp.total = UINT32_MAX));
+    CU_ASSERT(PASSES(stamp.updates = KOFN_BEAT_MAX_UPDATES, stamp.total = UINT32_MAX));
+    CU_ASSERT(FAILS(stamp.updates = KOFN_BEAT_MAX_UPDATES + 1, stamp.total = UINT32_MAX));
 #undef PASSES
 #undef FAILS
 }
