@@ -10,21 +10,25 @@
 #include "base/barrier.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "benchmarks/cores.h"
 #include "proto/beats.h"
 #include "transports/shm/shm.h"
 
-#define BLOCK 100 /* round trips between two looks at the clock */
+#define BLOCK 100 /* round trips of one measurement */
 #define BLOCKS_MAX 10000u
 #define PATIENCE (1u << 29) /* turns without an answer: seconds */
 #define EPOCH 1u
-#define COMPUTE 8 /* pauses between a gate and the next publication: longer than a line takes */
+#define COMPUTE 32  /* pauses before what is timed: the server is waiting again by then */
+#define JITTER 128u /* and up to so many turns of nothing: about the time between two looks */
 
-enum kind { BEAT, BEAT_COMPUTED, PUBLICATION_FOUND, PUBLICATION_READ };
+enum kind { BEAT, PUBLICATION_FOUND, PUBLICATION_READ };
 
-/* What the worker is told to do. */
+/* What the worker is told to do: so many beats, or, before each publication, a beat that is made
+ * in the same way.
+ */
 struct order {
-    enum kind kind;
+    bool publish;
     uint32_t trips;
 };
 
@@ -79,40 +83,61 @@ static bool publish(struct kofn_endpoint *endpoint, uint32_t round, uint64_t seq
 }
 
 /* What a worker does between two publications. Without it one would time how its own next buffer
- * and the server's next look get in each other's way.
+ * and the server's next look get in each other's way; and were it always equally long, whether the
+ * two sides' looks happen to fall into step.
  */
-static void compute(void)
+static void compute(struct kofn_random *random)
 {
     for (int i = 0; i < COMPUTE; i++)
         kofn_cpu_relax();
+    for (uint64_t i = kofn_random_below(random, JITTER); i > 0; i--)
+        __asm__ volatile(""); /* a turn that the compiler keeps */
 }
 
-/* One round trip of @kind. */
-static bool go(enum kind kind, struct kofn_endpoint *endpoint, uint32_t round, uint64_t *sequence)
+/* A beat, then publication @sequence, whose buffer is taken before computing, as a worker does;
+ * before the beat it is taken in vain.
+ */
+static bool beat_and_publish(struct kofn_endpoint *endpoint, uint32_t round, uint64_t sequence,
+                             struct kofn_random *random)
 {
     uint64_t *buffer;
 
-    if (kind == BEAT)
-        return beat(endpoint, round);
-    if (kind == BEAT_COMPUTED) {
-        compute();
-        return beat(endpoint, round);
+    endpoint->ops->endpoint_buffer(endpoint, sequence);
+    compute(random);
+    if (!beat(endpoint, round))
+        return false;
+    buffer = endpoint->ops->endpoint_buffer(endpoint, sequence);
+    compute(random);
+    return publish(endpoint, round + 1, sequence, buffer);
+}
+
+static bool obey(struct kofn_endpoint *endpoint, const struct order *order, uint32_t *round,
+                 uint64_t *sequence, struct kofn_random *random)
+{
+    bool good = true;
+
+    for (uint32_t i = 0; good && i < order->trips; i++) {
+        if (!order->publish) {
+            good = beat(endpoint, ++*round);
+            continue;
+        }
+        good = beat_and_publish(endpoint, *round + 1, ++*sequence, random);
+        *round += 2;
     }
-    buffer = endpoint->ops->endpoint_buffer(endpoint, ++*sequence);
-    compute();
-    return publish(endpoint, round, *sequence, buffer);
+    return good;
 }
 
 static void work(const struct shm_ping *ping, struct kofn_endpoint *endpoint)
 {
+    struct kofn_random random;
     uint64_t sequence = 0;
     uint32_t round = 0;
     struct order order;
 
+    kofn_random_seed(&random, 1, 0);
     while (read(ping->orders[0], &order, sizeof(order)) == sizeof(order))
-        for (; order.trips > 0; order.trips--)
-            if (!go(order.kind, endpoint, ++round, &sequence))
-                return;
+        if (!obey(endpoint, &order, &round, &sequence, &random))
+            return;
 }
 
 static void child_main(const struct shm_ping *ping, const struct kofn_offer *offer, pid_t parent)
@@ -188,60 +213,89 @@ static bool answer(struct shm_ping *ping, uint64_t released)
     return !ping->hub->ops->hub_gate(ping->hub, 0, kofn_gate_pack(gate));
 }
 
-static bool run_block(struct shm_ping *ping, enum kind kind)
+static bool beat_trip(struct shm_ping *ping)
 {
-    bool good = true;
+    ping->round++;
+    return find_beat(ping) && answer(ping, ping->sequence);
+}
 
-    for (int i = 0; good && i < BLOCK; i++) {
-        ping->round++;
-        if (kind == PUBLICATION_FOUND)
-            good = find_publication(ping) && answer(ping, ping->sequence - 1) &&
-                   read_publication(ping);
-        else if (kind == PUBLICATION_READ)
-            good = find_publication(ping) && read_publication(ping) && answer(ping, ping->sequence);
-        else
-            good = find_beat(ping) && answer(ping, ping->sequence);
+/* The reading is part of the trip, or happens while the worker computes the next. */
+static bool publication_trip(struct shm_ping *ping, bool read)
+{
+    ping->round++;
+    return read ? find_publication(ping) && read_publication(ping) && answer(ping, ping->sequence)
+                : find_publication(ping) && answer(ping, ping->sequence - 1);
+}
+
+/* The mean time of a round trip of a beat, in ns. */
+static bool time_beats(struct shm_ping *ping, double *ns)
+{
+    uint64_t start = kofn_now_ns();
+
+    for (int i = 0; i < BLOCK; i++)
+        if (!beat_trip(ping))
+            return false;
+    *ns = (double)(kofn_now_ns() - start) / BLOCK;
+    return true;
+}
+
+/* By how much a publication's round trip is longer than that of a beat, in ns: the mean over trips
+ * that take turns.
+ */
+static bool time_publications(struct shm_ping *ping, bool read, double *ns)
+{
+    uint64_t start = kofn_now_ns(), beaten;
+    int64_t sum = 0;
+
+    for (int i = 0; i < BLOCK; i++) {
+        if (!beat_trip(ping))
+            return false;
+        beaten = kofn_now_ns();
+        sum -= (int64_t)(beaten - start);
+        if (!publication_trip(ping, read))
+            return false;
+        start = kofn_now_ns(); /* of the next beat, whatever else is done here meanwhile */
+        sum += (int64_t)(start - beaten);
+        if (!read && !read_publication(ping))
+            return false;
     }
-    return good;
+    *ns = (double)sum / BLOCK;
+    return true;
 }
 
 static int ascending(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    double x = *(const double *)a, y = *(const double *)b;
 
     return (x > y) - (x < y);
 }
 
-/* The median round trip. */
-static int round_trip(struct shm_ping *ping, enum kind kind, unsigned blocks, double *ns)
+/* The median over @blocks blocks; one more, which wakes the worker, does not count. */
+static int median(struct shm_ping *ping, enum kind kind, unsigned blocks, double *ns)
 {
-    static const char silent[] = "ping: the worker does not answer";
-    struct order order = {.kind = kind};
-    uint64_t times[BLOCKS_MAX], before, after;
+    struct order order = {.publish = kind != BEAT};
+    double times[BLOCKS_MAX + 1];
+    bool good;
     int rc = bench_pin(ping->here);
 
     if (rc)
         return rc;
     blocks = KOFN_MIN(KOFN_MAX(blocks, 1u), BLOCKS_MAX);
     order.trips = BLOCK * (blocks + 1);
-    if (write(ping->orders[1], &order, sizeof(order)) != sizeof(order) || !run_block(ping, kind))
-        return kofn_error(NULL, KOFN_GONE, silent);
-    before = kofn_now_ns();
-    for (unsigned i = 0; i < blocks; i++) { /* the block above has woken the worker */
-        if (!run_block(ping, kind))
-            return kofn_error(NULL, KOFN_GONE, silent);
-        after = kofn_now_ns();
-        times[i] = after - before;
-        before = after;
-    }
-    qsort(times, blocks, sizeof(times[0]), ascending);
-    *ns = (double)times[blocks / 2] / BLOCK;
+    good = write(ping->orders[1], &order, sizeof(order)) == sizeof(order);
+    for (unsigned i = 0; good && i <= blocks; i++)
+        good = kind == BEAT ? time_beats(ping, &times[i])
+                            : time_publications(ping, kind == PUBLICATION_READ, &times[i]);
+    if (!good)
+        return kofn_error(NULL, KOFN_GONE, "ping: the worker does not answer");
+    qsort(times + 1, blocks, sizeof(times[0]), ascending);
+    *ns = times[1 + blocks / 2];
     return 0;
 }
 
 int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns)
 {
-    int rc = round_trip(ping, BEAT, blocks, ns);
+    int rc = median(ping, BEAT, blocks, ns);
 
     *ns /= 2;
     return rc;
@@ -249,12 +303,11 @@ int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns)
 
 int shm_ping_publication(struct shm_ping *ping, bool read, unsigned blocks, double *ns)
 {
-    double beat = 0, computed = 0;
+    double beat = 0, more = 0;
     int rc = shm_ping_beat(ping, blocks, &beat);
 
-    rc = rc ? rc : round_trip(ping, BEAT_COMPUTED, blocks, &computed);
-    rc = rc ? rc : round_trip(ping, read ? PUBLICATION_READ : PUBLICATION_FOUND, blocks, ns);
-    *ns += beat - computed;
+    rc = rc ? rc : median(ping, read ? PUBLICATION_READ : PUBLICATION_FOUND, blocks, &more);
+    *ns = beat + more;
     return rc;
 }
 

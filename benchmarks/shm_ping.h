@@ -20,12 +20,13 @@ int shm_ping_open(unsigned bytes, int here, int there, struct shm_ping **ping_p)
 /* One sample, in ns one way, the median over @blocks blocks of 100 round trips each. Returns
  * KOFN_GONE if the worker does not answer within seconds (logged).
  *
- * A beat takes half of its round trip. A publication takes its round trip less that of a beat, plus
- * a beat: the gate's way is the same in both. Between a gate and what follows the worker computes
- * for a moment, also in that beat's; it has taken its buffer before that, as a worker does.
+ * A beat takes half of its round trip. A publication takes what a beat does, and what its round
+ * trip is longer than a beat's: the gate's way is the same in both. For that the two take turns,
+ * and before each the worker takes its buffer and computes for a microsecond, so that the server
+ * is waiting when it comes.
  *
  * @read  also time how it is judged and read; else the gate goes out as soon as it is found, and
- * that is done afterwards
+ * that is done while the worker computes
  */
 int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns);
 int shm_ping_publication(struct shm_ping *ping, bool read, unsigned blocks, double *ns);

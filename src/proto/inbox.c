@@ -67,34 +67,36 @@ static inline void fetch_payload(const struct kofn_inbox *inbox, uint32_t rank)
     __builtin_prefetch(stamp - inbox->geometry.stamp_offset);
 }
 
-/* Takes what @rank has, at most a slot full: a worker that writes without end does not hold us. */
-static int take_rank(struct kofn_inbox *inbox, uint32_t rank, struct kofn_arrival *arrivals,
-                     int max)
+/* Takes what @rank has, which is one publication at least, and at most a slot full: a worker that
+ * writes without end does not hold us.
+ */
+static inline int take_rank(struct kofn_inbox *inbox, uint32_t rank, struct kofn_arrival *arrivals,
+                            int max)
 {
+    uint64_t sequence = inbox->expected[rank].sequence;
+    uint32_t left = inbox->geometry.depth;
     int count = 0;
 
-    for (uint32_t i = 0; i < inbox->geometry.depth && count < max; i++) {
-        uint64_t sequence = inbox->expected[rank].sequence;
-
-        if (!complete(&inbox->expected[rank]))
-            break;
-        fetch_payload(inbox, rank);
-        arrivals[count++] = (struct kofn_arrival){.rank = rank, .sequence = sequence};
-        expect(inbox, rank, sequence + 1);
-    }
+    do {
+        arrivals[count].rank = rank;
+        arrivals[count++].sequence = sequence++;
+        expect(inbox, rank, sequence);
+    } while (count < max && --left > 0 && complete(&inbox->expected[rank]));
     inbox->next = rank + 1 < inbox->workers ? rank + 1 : 0;
     return count;
 }
 
 /* The ranks @from to @to - 1. */
-static int take_range(struct kofn_inbox *inbox, uint32_t from, uint32_t to,
-                      struct kofn_arrival *arrivals, int max)
+static inline int take_range(struct kofn_inbox *inbox, uint32_t from, uint32_t to,
+                             struct kofn_arrival *arrivals, int max)
 {
     int count = 0;
 
     for (uint32_t rank = from; rank < to && count < max; rank++)
-        if (complete(&inbox->expected[rank]))
+        if (complete(&inbox->expected[rank])) {
+            fetch_payload(inbox, rank);
             count += take_rank(inbox, rank, arrivals + count, max - count);
+        }
     return count;
 }
 
@@ -103,15 +105,26 @@ int kofn_inbox_take(struct kofn_inbox *inbox, struct kofn_arrival *arrivals, int
     uint32_t start = inbox->next;
     int count = take_range(inbox, start, inbox->workers, arrivals, max);
 
-    return count + take_range(inbox, 0, start, arrivals + count, max - count);
+    if (start > 0)
+        count += take_range(inbox, 0, start, arrivals + count, max - count);
+    return count;
 }
 
-bool kofn_inbox_any(const struct kofn_inbox *inbox)
+/* Goes to the first of the ranks @from to @to - 1 that has something. */
+static inline bool seek(struct kofn_inbox *inbox, uint32_t from, uint32_t to)
 {
-    for (uint32_t rank = 0; rank < inbox->workers; rank++)
+    for (uint32_t rank = from; rank < to; rank++)
         if (complete(&inbox->expected[rank])) {
             fetch_payload(inbox, rank);
+            inbox->next = rank;
             return true;
         }
     return false;
+}
+
+bool kofn_inbox_any(struct kofn_inbox *inbox)
+{
+    uint32_t start = inbox->next;
+
+    return seek(inbox, start, inbox->workers) || (start > 0 && seek(inbox, 0, start));
 }

@@ -46,7 +46,7 @@ void kofn_inbox_unwatch(struct kofn_inbox *inbox, uint32_t rank);
  */
 int kofn_inbox_take(struct kofn_inbox *inbox, struct kofn_arrival *arrivals, int max);
 
-/* True if kofn_inbox_take() would find something. */
-bool kofn_inbox_any(const struct kofn_inbox *inbox);
+/* True if kofn_inbox_take() would find something: it then begins with what was found here. */
+bool kofn_inbox_any(struct kofn_inbox *inbox);
 
 #endif

@@ -165,6 +165,36 @@ static void test_inbox_takes_each_once_and_in_order(void)
         inbox_history(depth, depth);
 }
 
+/* Where every rank always has something, all get their turn, however little is taken at a time and
+ * however often somebody looks in between.
+ */
+static void test_inbox_favours_nobody(void)
+{
+    struct kofn_inbox inbox;
+    struct kofn_geometry geometry;
+    uint64_t sent[WORKERS] = {0}, taken[WORKERS] = {0};
+    char *slots;
+
+    kofn_geometry_init(&geometry, 8, 2);
+    slots = zeroed(WORKERS * geometry.slot_bytes);
+    CU_ASSERT_EQUAL_FATAL(kofn_inbox_init(&inbox, WORKERS, &geometry, slots, geometry.slot_bytes),
+                          0);
+    for (uint32_t rank = 0; rank < WORKERS; rank++)
+        kofn_inbox_watch(&inbox, rank);
+    for (int step = 0; step < 10 * WORKERS; step++) {
+        for (uint32_t rank = 0; rank < WORKERS; rank++)
+            if (sent[rank] == taken[rank])
+                publish(&geometry, slots, rank, ++sent[rank]);
+        for (int looks = step % 3; looks > 0; looks--)
+            CU_ASSERT(kofn_inbox_any(&inbox));
+        CU_ASSERT_EQUAL(take(&inbox, taken, 1), 1);
+    }
+    for (uint32_t rank = 0; rank < WORKERS; rank++)
+        CU_ASSERT_EQUAL(taken[rank], 10);
+    kofn_inbox_fini(&inbox);
+    free(slots);
+}
+
 /* Words that no rule allows, from a worker that is broken or worse, are nothing: not a sequence
  * ahead, not an old one, not noise.
  */
@@ -202,5 +232,6 @@ void kofn_suite_beats(void)
     CU_add_test(suite, "scan stays inside", test_scan_stays_inside);
     CU_add_test(suite, "inbox takes each once and in order",
                 test_inbox_takes_each_once_and_in_order);
+    CU_add_test(suite, "inbox favours nobody", test_inbox_favours_nobody);
     CU_add_test(suite, "inbox ignores nonsense", test_inbox_ignores_nonsense);
 }
