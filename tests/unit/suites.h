@@ -4,6 +4,7 @@
 SUITE(attr)
 SUITE(backoff)
 SUITE(beats)
+SUITE(channel)
 SUITE(cross)
 SUITE(data)
 SUITE(deadline)
