@@ -1,13 +1,39 @@
 #include "tests/fault/cluster.h"
 
+#include <arpa/inet.h>
 #include <CUnit/CUnit.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+const char *cluster_transport = "shm";
+
+int cluster_over_tcp(void)
+{
+    cluster_transport = "tcp";
+    return 0;
+}
+
+void cluster_address(char address[64])
+{
+    struct sockaddr_in where = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t bytes = sizeof(where);
+
+    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&where, sizeof(where)), 0);
+    CU_ASSERT_EQUAL_FATAL(getsockname(fd, (struct sockaddr *)&where, &bytes), 0);
+    close(fd);
+    if (strcmp(cluster_transport, "shm"))
+        snprintf(address, 64, "tcp:127.0.0.1:%u", ntohs(where.sin_port));
+    else
+        snprintf(address, 64, "shm:fault-test-%d", (int)getpid());
+}
 
 static void keep(void *arg, enum kofn_log_level level, const char *message)
 {
@@ -30,7 +56,8 @@ void cluster_init(struct cluster *cluster, uint32_t workers)
                                               .wait_for = workers,
                                               .local_steps = 5,
                                               .join_timeout = CLUSTER_PATIENCE,
-                                              .log = &cluster->log.log};
+                                              .log = &cluster->log.log,
+                                              .transport = cluster_transport};
     for (uint32_t rank = 0; rank < workers; rank++)
         cluster->workers[rank] =
             (struct cluster_worker){.update_ns = 2 * KOFN_NS_PER_MS, .timeout = CLUSTER_PATIENCE};
@@ -88,9 +115,11 @@ void cluster_fork(struct cluster *cluster, uint32_t rank)
     static const struct kofn_log quiet = {.level = KOFN_LOG_ERROR};
     pid_t pid = fork();
 
-    if (pid == 0)
+    if (pid == 0) {
+        close_range(STDERR_FILENO + 1, ~0u, 0); /* what the server holds, it alone is to hold */
         _exit(cluster_work(kofn_server_address(cluster->server), rank, &cluster->workers[rank],
                            &quiet));
+    }
     cluster->pids[rank] = pid;
 }
 

@@ -42,6 +42,15 @@ struct cluster {
     struct cluster_log log;
 };
 
+/* What the running suite is over, "shm" unless its set-up has said otherwise. */
+extern const char *cluster_transport;
+
+/* Such a set-up, for CU_add_suite(). */
+int cluster_over_tcp(void);
+
+/* An address for that transport that is free, to be known before the server is there. */
+void cluster_address(char address[64]);
+
 /* Zeroes @cluster and sets what every test wants: N workers of 2 ms a local update, stsyn, K = N.
  */
 void cluster_init(struct cluster *cluster, uint32_t workers);

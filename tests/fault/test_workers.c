@@ -285,10 +285,8 @@ static void test_deadline_with_quorum(void)
     cluster_end(&cluster);
 }
 
-void kofn_suite_workers(void)
+static void add_tests(CU_pSuite suite)
 {
-    CU_pSuite suite = CU_add_suite("workers", NULL, NULL);
-
     CU_add_test(suite, "ten times slower", test_ten_times_slower);
     CU_add_test(suite, "ten times slower, on-close", test_ten_times_slower_on_close);
     CU_add_test(suite, "frozen, local, late merged", test_frozen_local_merge);
@@ -306,4 +304,14 @@ void kofn_suite_workers(void)
     CU_add_test(suite, "poisoned, on-close", test_poisoned_on_close);
     CU_add_test(suite, "more workers than cores", test_more_workers_than_cores);
     CU_add_test(suite, "deadline with a quorum", test_deadline_with_quorum);
+}
+
+void kofn_suite_workers(void)
+{
+    add_tests(CU_add_suite("workers", NULL, NULL));
+}
+
+void kofn_suite_workers_tcp(void)
+{
+    add_tests(CU_add_suite("workers_tcp", cluster_over_tcp, NULL));
 }
