@@ -63,6 +63,19 @@ void cluster_init(struct cluster *cluster, uint32_t workers)
             (struct cluster_worker){.update_ns = 2 * KOFN_NS_PER_MS, .timeout = CLUSTER_PATIENCE};
 }
 
+/* A process that was stopped may find its waits interrupted when it is continued. */
+static int pause_for(struct kofn_worker *handle, uint64_t duration)
+{
+    uint64_t until = kofn_now_ns() + duration, now;
+    int rc;
+
+    do {
+        now = kofn_now_ns();
+        rc = kofn_worker_pause(handle, until > now ? until - now : 0);
+    } while (rc == KOFN_INTERRUPTED);
+    return rc;
+}
+
 /* One local update: the time it takes, and its effect. A gradient of -1 has the same one as
  * adding 1. */
 static int update(struct kofn_worker *handle, const struct cluster_worker *worker, uint32_t round,
@@ -71,7 +84,7 @@ static int update(struct kofn_worker *handle, const struct cluster_worker *worke
     bool bad = worker->bad_from && round >= worker->bad_from;
     float *gradient = kofn_worker_gradient(handle);
     float *target = gradient ? gradient : model;
-    int rc = kofn_worker_pause(handle, worker->update_ns);
+    int rc = pause_for(handle, worker->update_ns);
 
     if (rc)
         return rc;
@@ -79,7 +92,10 @@ static int update(struct kofn_worker *handle, const struct cluster_worker *worke
         target[i] = gradient ? -1 : model[i] + 1;
     if (bad)
         target[CLUSTER_PARAMETERS / 2] = NAN;
-    return kofn_worker_report(handle, model, NULL);
+    do
+        rc = kofn_worker_report(handle, model, NULL);
+    while (rc == KOFN_INTERRUPTED);
+    return rc;
 }
 
 int cluster_work(const char *address, uint32_t rank, const struct cluster_worker *worker,
@@ -101,7 +117,9 @@ int cluster_work(const char *address, uint32_t rank, const struct cluster_worker
     for (int taken = 0; !rc && !(worker->quits && taken == 3); taken++) {
         if (worker->victim && taken == 3)
             kill(worker->victim, worker->signal);
-        rc = kofn_worker_take(handle, model, &round);
+        do
+            rc = kofn_worker_take(handle, model, &round);
+        while (rc == KOFN_INTERRUPTED);
         while (!rc)
             rc = update(handle, worker, round, model);
         rc = rc == KOFN_ROUND_OVER ? 0 : rc;
