@@ -92,14 +92,14 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
     struct kofn_fds answer = {0};
     int rc;
 
+    memcpy(in.fds, fds->fds, sizeof(in.fds));
+    memcpy(in.bytes, welcome->offer.bytes, welcome->offer.length);
     if (!ops || !(ops->capabilities & KOFN_CAP_ONE_HOST) != worker->control->network) {
         kofn_offer_close(&in);
         return kofn_error(worker->log, KOFN_UNSUPPORTED,
                           "rank %u: the server's transport is %s, which is not in this build",
                           attr->rank, welcome->welcome.transport);
     }
-    memcpy(in.bytes, welcome->offer.bytes, welcome->offer.length);
-    memcpy(in.fds, fds->fds, sizeof(in.fds));
     rc = kofn_geometry_init(&endpoint.slot, worker->job.parameters * sizeof(float),
                             welcome->welcome.depth);
     rc = rc ? rc

@@ -44,10 +44,17 @@ static void keep(void *arg, enum kofn_log_level level, const char *message)
     log->used = KOFN_MIN(log->used + (size_t)length, sizeof(log->text) - 1);
 }
 
+void cluster_log_init(struct cluster_log *log)
+{
+    log->used = 0;
+    log->text[0] = '\0';
+    log->log = (struct kofn_log){KOFN_LOG_INFO, keep, log};
+}
+
 void cluster_init(struct cluster *cluster, uint32_t workers)
 {
     memset(cluster, 0, sizeof(*cluster));
-    cluster->log.log = (struct kofn_log){KOFN_LOG_INFO, keep, &cluster->log};
+    cluster_log_init(&cluster->log);
     cluster->report.size = sizeof(cluster->report);
     cluster->attr = (struct kofn_server_attr){.size = sizeof(cluster->attr),
                                               .workers = workers,

@@ -42,6 +42,9 @@ struct cluster {
     struct cluster_log log;
 };
 
+/* A log that keeps all messages; @log must not move afterwards. */
+void cluster_log_init(struct cluster_log *log);
+
 /* What the running suite is over, "shm" unless its set-up has said otherwise. */
 extern const char *cluster_transport;
 

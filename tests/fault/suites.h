@@ -2,5 +2,6 @@
  */
 SUITE(joining)
 SUITE(joining_tcp)
+SUITE(network)
 SUITE(workers)
 SUITE(workers_tcp)
