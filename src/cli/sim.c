@@ -265,8 +265,7 @@ static void finish(struct simulation *simulation)
         result->accuracy = simulation->score.accuracy;
     }
     kofn_sim_stop(simulation->sim);
-    for (uint32_t rank = 0; rank < result->workers; rank++)
-        kofn_sim_member(simulation->sim, rank, &result->members[rank]);
+    kofn_sim_members(simulation->sim, result->members);
     kofn_result_finish(result, &simulation->tally);
 }
 

@@ -2,9 +2,10 @@
  * each. */
 #include "core/server.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "round/account.h"
 
 #include "core/attr.h"
 
@@ -87,61 +88,20 @@ void kofn__report_states(struct kofn_server *server, uint64_t now)
     }
 }
 
-static double mean_seconds(uint64_t sum_ns, uint64_t count)
-{
-    return count ? (double)sum_ns / (double)count / 1e9 : NAN;
-}
-
-static double lateness(const struct kofn_member *member, double percent)
-{
-    return member->lateness.count
-               ? (double)kofn_histogram_percentile(&member->lateness, percent) / 1e9
-               : NAN;
-}
-
-static double idle(const struct kofn_member *member, uint64_t now)
-{
-    uint64_t end = kofn_member_connected(member) ? now : member->left_ns;
-    double wall = (double)(end - member->joined_ns);
-
-    return member->joined_ns && wall > 0 ? KOFN_MAX(0.0, 1 - (double)member->busy_ns / wall) : NAN;
-}
-
 int kofn_server_member(const struct kofn_server *server, uint32_t rank,
                        struct kofn_member_report *report)
 {
-    const struct kofn_member *member;
-    const struct kofn_peer *peer;
     struct kofn_member_report result;
+    const struct kofn_peer *peer;
+    struct kofn_usual usual;
 
     if (rank >= server->attr.workers)
         return KOFN_INVALID;
-    member = &server->round.members[rank];
     peer = &server->peers[rank];
-    result = (struct kofn_member_report){
-        .rank = rank,
-        .epoch = peer->epoch,
-        .pid = (int32_t)peer->pid,
-        .state = member->state,
-        .cause = kofn_round_cause(&server->round, rank),
-        .round = member->round,
-        .updates = member->updates,
-        .finished = member->finished,
-        .merged = member->merged,
-        .late = member->late,
-        .refused = member->refused,
-        .lost = kofn_member_lost(member),
-        .publications = member->publications,
-        .first_k = member->first_k,
-        .late_p50 = lateness(member, 50),
-        .late_p99 = lateness(member, 99),
-        .pace = member->pace_ns > 0 ? member->pace_ns / 1e9 : NAN,
-        .compute_mean = mean_seconds(member->compute_ns, member->timed_updates),
-        .post_mean = mean_seconds(member->post_ns, member->publications),
-        .wait_mean = mean_seconds(member->wait_ns, member->publications),
-        .idle_fraction = idle(member, kofn_now_ns()),
-        .last_progress_ns = member->progress_ns,
-    };
+    usual = kofn_round_usual(&server->round);
+    kofn_round_member(&server->round, rank, kofn_now_ns(), &usual, &result);
+    result.epoch = peer->epoch;
+    result.pid = (int32_t)peer->pid;
     snprintf(result.host, sizeof(result.host), "%s", peer->host);
     return kofn__report_give(&result, sizeof(result), report);
 }

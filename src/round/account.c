@@ -7,11 +7,9 @@ static double mean_seconds(uint64_t sum_ns, uint64_t count)
     return count ? (double)sum_ns / (double)count / 1e9 : NAN;
 }
 
-static double lateness(const struct kofn_member *member, double percent)
+static double percentile(const struct kofn_histogram *lateness, double percent)
 {
-    return member->lateness.count
-               ? (double)kofn_histogram_percentile(&member->lateness, percent) / 1e9
-               : NAN;
+    return lateness->count ? (double)kofn_histogram_percentile(lateness, percent) / 1e9 : NAN;
 }
 
 static double idle(const struct kofn_member *member, uint64_t now)
@@ -23,16 +21,15 @@ static double idle(const struct kofn_member *member, uint64_t now)
 }
 
 void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t now,
-                       struct kofn_member_report *report)
+                       const struct kofn_usual *usual, struct kofn_member_report *report)
 {
     const struct kofn_member *member = &round->members[rank];
 
     *report = (struct kofn_member_report){
-        .size = sizeof(*report),
         .rank = rank,
         .epoch = member->epoch,
         .state = member->state,
-        .cause = kofn_round_cause(round, rank),
+        .cause = kofn_round_cause_beside(round, rank, usual),
         .round = member->round,
         .updates = member->updates,
         .finished = member->finished,
@@ -42,8 +39,8 @@ void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t n
         .lost = kofn_member_lost(member),
         .publications = member->publications,
         .first_k = member->first_k,
-        .late_p50 = lateness(member, 50),
-        .late_p99 = lateness(member, 99),
+        .late_p50 = percentile(&round->lateness[rank], 50),
+        .late_p99 = percentile(&round->lateness[rank], 99),
         .pace = member->pace_ns > 0 ? member->pace_ns / 1e9 : NAN,
         .compute_mean = mean_seconds(member->compute_ns, member->timed_updates),
         .post_mean = mean_seconds(member->post_ns, member->publications),

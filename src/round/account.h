@@ -6,11 +6,11 @@
 
 #include "round/round.h"
 
-/* What is known of member @rank at @now. Who drives the machine adds pid and host, which it does
- * not know. Costs O(N): it looks for the cause of lateness.
+/* What is known of member @rank at @now; @usual as kofn_round_usual() has it. Who drives the
+ * machine adds size, pid and host, which it does not know.
  */
 void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t now,
-                       struct kofn_member_report *report);
+                       const struct kofn_usual *usual, struct kofn_member_report *report);
 
 /* What is known of the round that has just been settled, but for what was merged in it: @report's
  * merged, bytes, updates, loss and published_ns are left 0. @merged: members merged on time.

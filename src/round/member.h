@@ -8,50 +8,54 @@
 #define KOFN_ROUND_MEMBER_H
 
 #include "base/base.h"
-#include "base/histogram.h"
 #include "proto/slot.h"
 #include "proto/word.h"
 
+/* What every event looks at comes first and together, a line of the cache each: with thousands of
+ * workers, where a member lies is what its events cost.
+ */
 struct kofn_member {
-    enum kofn_member_state state;
+    KOFN_LINE_ALIGNED enum kofn_member_state state;
     uint32_t epoch;
 
     /* Where its last beat or stamp says it is. */
     uint32_t round, updates;
     uint64_t progress_ns; /* when it last got further (or joined) */
 
-    /* In the open round. */
-    struct kofn_stamp held; /* newest complete publication of the round; sequence 0 = none */
-    bool reached;           /* it is one of the K, or of those behind them */
-    uint32_t place;         /* as the how-manieth, from 0 */
-    uint64_t reached_ns;
-    bool barred; /* what it had to count with was refused: it cannot be one of the K any more */
-    bool owing;  /* it is one of those that the closed round still waits for */
-    bool late_merged;      /* a late update of it goes into this round */
-    uint64_t late_updates; /* of so many local updates */
-    bool sampled;          /* the deadline knows of its arrival in the round that closed last */
-
     /* Local updates (.., settled_updates] of round settled_round have been merged or refused. */
     uint32_t settled_round, settled_updates;
 
+    /* In the open round. */
+    bool reached; /* it is one of the K, or of those behind them */
+    bool barred;  /* what it had to count with was refused: it cannot be one of the K any more */
+    bool owing;   /* it is one of those that the closed round still waits for */
+    bool late_merged; /* a late update of it goes into this round */
+    bool sampled;     /* the deadline knows of its arrival in the round that closed last */
+    uint32_t place;   /* as the how-manieth it reached its count, from 0 */
+    uint64_t reached_ns;
+
+    /* Local updates it has finished: in earlier memberships; in this one, before the round it is
+     * in; in all. */
+    uint64_t epoch_base, round_base, finished;
+
+    /* Times: sums over its life. */
+    uint64_t publications, timed_updates, compute_ns, post_ns, wait_ns;
+    uint32_t timed_round, timed_in_round; /* what of that round the sums hold already */
+    uint64_t timed_round_ns;
+
+    KOFN_LINE_ALIGNED struct kofn_stamp held; /* newest complete publication of the open round;
+                                                 sequence 0 = none */
+
     /* The account. What is lost is what is left of it when a membership has ended. */
-    uint64_t epoch_base; /* finished in earlier memberships */
-    uint64_t round_base; /* finished in this one, before the round it is in */
-    uint64_t finished, merged, late, refused, lost_before;
-    uint64_t publications, first_k;
+    uint64_t merged, late, refused, lost_before, first_k;
+    uint64_t late_updates; /* those that go into the open round, late */
 
     /* Its pace: what a local update takes it lately; see kofn_member_pace(). */
     double pace_ns; /* 0 = not known yet */
     double paced_ns, paced_updates;
-    uint64_t paced_compute_ns, paced_timed; /* of the sums below, what the pace knows already */
+    uint64_t paced_compute_ns, paced_timed; /* of the sums above, what the pace knows already */
     uint64_t busy_ns; /* computing, in closed rounds, updates that were cut off included */
-
-    /* Times: sums over its life. */
-    uint64_t timed_updates, compute_ns, post_ns, wait_ns;
-    uint32_t timed_round, timed_in_round; /* what of that round the sums hold already */
-    uint64_t timed_round_ns;
     uint64_t joined_ns, left_ns;
-    struct kofn_histogram lateness; /* ns behind the median worker, one entry a round */
 };
 
 /* True for a worker that an answer can still be expected of. */

@@ -16,41 +16,23 @@ double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp 
     return factor;
 }
 
-/* Distinct workers that are merged. A late remainder of a worker that is there on time anyway adds
- * to what it brings, not to their number.
- */
-static uint32_t merged_workers(const struct kofn_round *round)
-{
-    uint32_t count = 0;
-
-    for (uint32_t rank = 0; rank < round->config.workers; rank++)
-        count += round->members[rank].held.sequence || round->members[rank].late_merged;
-    return count;
-}
-
 /* FedNova's tau_eff: the mean number of local updates of those merged on time, or, where nobody
  * is, 1. */
 static double effective_steps(const struct kofn_round *round)
 {
-    uint64_t steps = 0;
-
-    if (!round->holding)
-        return 1;
-    for (uint32_t rank = 0; rank < round->config.workers; rank++)
-        if (round->members[rank].held.sequence)
-            steps += round->members[rank].held.updates;
-    return (double)steps / round->holding;
+    return round->holding ? (double)round->steps / round->holding : 1;
 }
 
+/* The mean is over distinct workers: a late remainder of one that is there on time anyway adds to
+ * what it brings, not to their number.
+ */
 double kofn_round_late_scale(const struct kofn_round *round)
 {
-    uint32_t count = merged_workers(round);
-
-    if (!count)
+    if (!round->merging)
         return 0;
     if (round->config.weights == KOFN_WEIGHTS_FEDNOVA)
-        return effective_steps(round) / count;
-    return 1.0 / count;
+        return effective_steps(round) / round->merging;
+    return 1.0 / round->merging;
 }
 
 double kofn_round_weight(const struct kofn_round *round, uint32_t rank)

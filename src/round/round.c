@@ -9,14 +9,14 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
 {
     memset(round, 0, sizeof(*round));
     round->config = *config;
-    round->members = calloc(config->workers, sizeof(*round->members));
+    round->members = aligned_alloc(KOFN_CACHE_LINE, config->workers * sizeof(*round->members));
+    round->lateness = calloc(config->workers, sizeof(*round->lateness));
     round->scratch = calloc(config->workers, sizeof(*round->scratch));
-    if (!round->members || !round->scratch) {
+    if (!round->members || !round->lateness || !round->scratch) {
         kofn_round_fini(round);
         return KOFN_NO_MEMORY;
     }
-    for (uint32_t rank = 0; rank < config->workers; rank++)
-        kofn_histogram_reset(&round->members[rank].lateness);
+    memset(round->members, 0, config->workers * sizeof(*round->members));
     kofn_deadline_init(&round->deadline, config->deadline, config->deadline_adaptive,
                        config->workers);
     return 0;
@@ -25,8 +25,10 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
 void kofn_round_fini(struct kofn_round *round)
 {
     free(round->members);
+    free(round->lateness);
     free(round->scratch);
     round->members = NULL;
+    round->lateness = NULL;
     round->scratch = NULL;
 }
 
@@ -42,7 +44,8 @@ void kofn_round_next(struct kofn_round *round, uint64_t now)
     round->number++;
     round->phase = KOFN_PHASE_OPEN;
     round->close = KOFN_CLOSE_NONE;
-    round->reached = round->holding = round->expected = 0;
+    round->reached = round->holding = round->merging = round->expected = 0;
+    round->steps = 0;
     round->late_count = 0;
     round->late_updates = 0;
     round->late_staleness = 0;
@@ -166,17 +169,34 @@ static void bar(struct kofn_round *round, struct kofn_member *member)
 
 static void alive_again(struct kofn_round *round, struct kofn_member *member)
 {
-    if (member->state != KOFN_MEMBER_JOINING && member->state != KOFN_MEMBER_SUSPECT)
+    bool suspect = member->state == KOFN_MEMBER_SUSPECT;
+
+    if (member->state != KOFN_MEMBER_JOINING && !suspect)
         return;
     member->state = KOFN_MEMBER_READY;
-    kofn_watch_membership(round);
+    if (suspect) /* a joining one was available before */
+        kofn_watch_membership(round);
+}
+
+/* Nothing of @member is held any more. */
+static void let_go(struct kofn_round *round, struct kofn_member *member)
+{
+    if (!member->held.sequence)
+        return;
+    round->holding--;
+    round->merging -= !member->late_merged;
+    round->steps -= member->held.updates;
+    member->held.sequence = 0;
 }
 
 void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now)
 {
     kofn_round_drop(round, rank); /* before the account of its former membership is closed */
     kofn_member_join(&round->members[rank], epoch, now);
-    kofn_watch_membership(round);
+    if (round->number)
+        kofn_watch_membership(round);
+    else
+        round->available++; /* all are counted as the first round opens */
 }
 
 void kofn_round_drop(struct kofn_round *round, uint32_t rank)
@@ -185,8 +205,7 @@ void kofn_round_drop(struct kofn_round *round, uint32_t rank)
 
     if (!member->held.sequence && !member->reached)
         return;
-    round->holding -= member->held.sequence != 0;
-    member->held.sequence = 0;
+    let_go(round, member);
     uncount_reached(round, member);
     kofn_watch_membership(round);
 }
@@ -233,7 +252,10 @@ void kofn_round_last_beat(struct kofn_round *round, uint32_t rank, struct kofn_b
 static enum kofn_verdict hold(struct kofn_round *round, struct kofn_member *member,
                               const struct kofn_stamp *stamp, uint64_t now)
 {
-    round->holding += !member->held.sequence;
+    let_go(round, member);
+    round->holding++;
+    round->merging += !member->late_merged;
+    round->steps += stamp->updates;
     member->held = *stamp;
     collect_from(round, member);
     if (round->config.publish == KOFN_PUBLISH_EAGER)
@@ -272,6 +294,7 @@ static enum kofn_verdict late(struct kofn_round *round, struct kofn_member *memb
     member->late_updates += stamp->updates - stamp->from;
     round->late_updates += stamp->updates - stamp->from;
     round->late_staleness += round->late_age;
+    round->merging += !member->late_merged && !member->held.sequence;
     member->late_merged = true;
     kofn_member_settle(member, stamp->round, stamp->updates, &member->late);
     return KOFN_VERDICT_LATE;
@@ -375,8 +398,7 @@ void kofn_round_reject(struct kofn_round *round, uint32_t rank)
     if (!member->held.sequence)
         return;
     kofn_member_settle(member, member->held.round, member->held.updates, &member->refused);
-    member->held.sequence = 0;
-    round->holding--;
+    let_go(round, member);
     round->refused++;
     if (member->reached)
         leave_place(round, member);
@@ -392,6 +414,7 @@ void kofn_round_reject_late(struct kofn_round *round)
         member->late_updates = 0;
         member->late_merged = false;
     }
+    round->merging = round->holding;
     round->refused += round->late_count;
     round->late_count = 0;
     round->late_updates = 0;

@@ -15,6 +15,7 @@
 #define KOFN_ROUND_ROUND_H
 
 #include "algorithms/algorithm.h"
+#include "base/histogram.h"
 #include "round/deadline.h"
 #include "round/member.h"
 
@@ -47,8 +48,9 @@ enum kofn_verdict {
 
 struct kofn_round {
     struct kofn_round_config config;
-    struct kofn_member *members; /* config.workers */
-    double *scratch;             /* config.workers: medians */
+    struct kofn_member *members;     /* config.workers */
+    struct kofn_histogram *lateness; /* the same: ns behind the median worker, one entry a round */
+    double *scratch;                 /* the same: medians */
 
     uint32_t number; /* of the open round, from 1; 0 before the first */
     enum kofn_phase phase;
@@ -58,6 +60,8 @@ struct kofn_round {
     uint32_t available; /* members an answer can be expected of */
     uint32_t reached;   /* members that count */
     uint32_t holding;   /* members with a held publication */
+    uint32_t merging;   /* those, and those with late updates that go into this round */
+    uint64_t steps;     /* local updates of the held ones */
     uint32_t expected;  /* COLLECTING: members that still owe theirs */
     uint64_t opened_ns, closed_ns;
     uint64_t previous_opened_ns; /* of the round before */
@@ -171,7 +175,19 @@ void kofn_round_settle(struct kofn_round *round);
 
 /* ---- statistics ---- */
 
-/* Why @rank is late, from the times in its stamps against the median of all. O(N). */
+/* Medians over the workers: of a local update's time, of the time from its end to its post, of the
+ * wait for a credit; ns. Costs O(N).
+ */
+struct kofn_usual {
+    double compute, post, wait;
+};
+struct kofn_usual kofn_round_usual(const struct kofn_round *round);
+
+/* Why @rank is late, from the times in its stamps against what is usual. */
+enum kofn_cause kofn_round_cause_beside(const struct kofn_round *round, uint32_t rank,
+                                        const struct kofn_usual *usual);
+
+/* The same, against the medians of all as they are now. O(N). */
 enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank);
 
 #endif

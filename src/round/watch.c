@@ -102,11 +102,11 @@ void kofn_watch_closed(struct kofn_round *round, uint64_t now)
     }
     median = kofn_median(round->scratch, count);
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
-        struct kofn_member *member = &round->members[rank];
+        const struct kofn_member *member = &round->members[rank];
         double behind = arrival(round, member, now) - median;
 
         if (kofn_member_connected(member))
-            kofn_histogram_record(&member->lateness, behind > 0 ? (uint64_t)behind : 0);
+            kofn_histogram_record(&round->lateness[rank], behind > 0 ? (uint64_t)behind : 0);
     }
 }
 

@@ -35,12 +35,13 @@ struct kofn_sim_receipt {
     uint32_t made_in, updates;
 };
 
+/* As struct kofn_member: what every event looks at comes first. */
 struct kofn_sim_worker {
     /* as in core/worker.h */
-    uint32_t round, updates, total, published, first_updates;
+    KOFN_LINE_ALIGNED uint32_t round;
+    uint32_t updates, total, published, first_updates, gate_round;
     uint8_t activity, gate_state;
     bool late_sent, sent; /* sent: a publication since the last local update began */
-    uint32_t gate_round;
     uint64_t sequence, first, released;
     uint64_t granted;    /* newest publication that the server has released; it may not know yet */
     uint64_t begin_ns;   /* of the update in progress */
@@ -52,7 +53,7 @@ struct kofn_sim_worker {
 
     /* Messages: when its link is free again, and the last of each kind arrives. */
     uint64_t link_ns, data_ns, beat_ns, down_ns;
-    struct kofn_stamp stamps[KOFN_DEPTH]; /* of publications, by sequence */
+    struct kofn_stamp stamps[KOFN_DEPTH]; /* of publications under way, by sequence */
     struct kofn_sim_receipt receipts[KOFN_DEPTH];
 
     /* Arithmetic; NULL without. */
@@ -106,7 +107,7 @@ void kofn_sim_worker_gate(struct kofn_sim *sim, uint32_t rank, uint32_t round, u
 
 /* ---- sim_server.c ---- */
 
-void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp);
 void kofn_sim_server_beat(struct kofn_sim *sim, uint32_t rank, struct kofn_beat beat);
 
 /* Opens the next round for everybody. */
@@ -121,7 +122,7 @@ void kofn_sim_server_merge(struct kofn_sim *sim);
 /* ---- sim.c: messages ---- */
 
 /* A publication, a beat; each arrives at the server in its time. */
-void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp);
 void kofn_sim_send_beat(struct kofn_sim *sim, uint32_t rank);
 
 /* The gate of @rank as the round stands; one that opens a round comes behind the model. */

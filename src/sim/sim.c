@@ -42,19 +42,20 @@ static uint64_t transfer(double bytes, double byte_ns)
     return (uint64_t)fmin(bytes * byte_ns, (double)KOFN_DURATION_MAX);
 }
 
-void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
 {
     const struct kofn_sim_net *net = &sim->attr.net;
     struct kofn_sim_worker *worker = &sim->workers[rank];
     struct kofn_mail mail = {.kind = net->ingest_byte_ns > 0 ? KOFN_MAIL_DOOR : KOFN_MAIL_DATA,
                              .rank = rank,
-                             .sequence = sequence};
+                             .sequence = stamp->sequence};
     double bytes = (double)sim->attr.payload_bytes;
 
     if (sim->instant) {
-        kofn_sim_server_data(sim, rank, sequence);
+        kofn_sim_server_data(sim, rank, stamp);
         return;
     }
+    worker->stamps[stamp->sequence % KOFN_DEPTH] = *stamp;
     worker->link_ns =
         kofn_deadline(KOFN_MAX(worker->link_ns, sim->now), transfer(bytes, net->byte_ns));
     mail.time = arrival(sim, worker->link_ns, bytes, &worker->data_ns);
@@ -115,7 +116,8 @@ static void deliver(struct kofn_sim *sim)
         come_in(sim, &mail);
         break;
     case KOFN_MAIL_DATA:
-        kofn_sim_server_data(sim, mail.rank, mail.sequence);
+        kofn_sim_server_data(sim, mail.rank,
+                             &sim->workers[mail.rank].stamps[mail.sequence % KOFN_DEPTH]);
         break;
     case KOFN_MAIL_BEAT:
         kofn_sim_server_beat(sim, mail.rank, (struct kofn_beat){mail.round, mail.updates});
@@ -157,6 +159,24 @@ static void merge_and_open(struct kofn_sim *sim, struct kofn_round_report *repor
     sim->tick_ns = next_tick(sim);
 }
 
+/* Fetches what the timers that run out soon will need: with thousands of workers it lies far away.
+ */
+static void look_ahead(const struct kofn_sim *sim)
+{
+    uint32_t soon[KOFN_TIMERS_SOON];
+    uint32_t count = kofn_timers_soon(&sim->timers, soon);
+
+    for (uint32_t i = 0; i < count; i++) {
+        const char *worker = (const char *)&sim->workers[soon[i]];
+        const char *member = (const char *)&sim->round.members[soon[i]];
+
+        for (size_t line = 0; line < 3 * KOFN_CACHE_LINE; line += KOFN_CACHE_LINE) {
+            __builtin_prefetch(worker + line, 1);
+            __builtin_prefetch(member + line, 1);
+        }
+    }
+}
+
 /* One event, at @next. */
 static void happen(struct kofn_sim *sim, struct kofn_timer timer, uint64_t next)
 {
@@ -164,6 +184,7 @@ static void happen(struct kofn_sim *sim, struct kofn_timer timer, uint64_t next)
 
     sim->now = next;
     sim->events++;
+    look_ahead(sim);
     if (timer.time == next)
         kofn_sim_worker_finish(sim, timer.rank);
     else if (kofn_post_next(&sim->post) == next)
@@ -243,7 +264,9 @@ static int open_parts(struct kofn_sim *sim)
 {
     uint32_t workers = sim->attr.round.workers;
 
-    sim->workers = calloc(workers, sizeof(*sim->workers));
+    sim->workers = aligned_alloc(KOFN_CACHE_LINE, workers * sizeof(*sim->workers));
+    if (sim->workers)
+        memset(sim->workers, 0, workers * sizeof(*sim->workers));
     if (!sim->workers || kofn_timers_open(&sim->timers, workers) ||
         kofn_round_init(&sim->round, &sim->attr.round) || kofn_sim_bytes_open(sim))
         return kofn_error(sim->log, KOFN_NO_MEMORY, "simulation: %u workers of %llu bytes", workers,
@@ -328,11 +351,16 @@ uint64_t kofn_sim_merged(const struct kofn_sim *sim, uint32_t rank)
     return member->merged + member->late;
 }
 
-void kofn_sim_member(const struct kofn_sim *sim, uint32_t rank, struct kofn_member_report *report)
+void kofn_sim_members(const struct kofn_sim *sim, struct kofn_member_report *reports)
 {
-    uint64_t busy = busy_of(sim, &sim->workers[rank]);
+    struct kofn_usual usual = kofn_round_usual(&sim->round);
 
-    kofn_round_member(&sim->round, rank, sim->now, report);
-    report->idle_fraction =
-        sim->now > 1 ? KOFN_MAX(0.0, 1 - (double)busy / (double)(sim->now - 1)) : NAN;
+    for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++) {
+        double busy = (double)busy_of(sim, &sim->workers[rank]);
+
+        kofn_round_member(&sim->round, rank, sim->now, &usual, &reports[rank]);
+        reports[rank].size = sizeof(reports[rank]);
+        reports[rank].idle_fraction =
+            sim->now > 1 ? fmax(0, 1 - busy / (double)(sim->now - 1)) : NAN;
+    }
 }

@@ -108,7 +108,7 @@ void kofn_sim_totals(const struct kofn_sim *sim, struct kofn_sim_totals *totals)
 /* Local updates of @rank that were merged, on time or late. */
 uint64_t kofn_sim_merged(const struct kofn_sim *sim, uint32_t rank);
 
-/* As kofn_server_member(); idle_fraction is exact. */
-void kofn_sim_member(const struct kofn_sim *sim, uint32_t rank, struct kofn_member_report *report);
+/* All workers, as kofn_server_member() has them, to @reports; idle_fraction is exact. */
+void kofn_sim_members(const struct kofn_sim *sim, struct kofn_member_report *reports);
 
 #endif

@@ -37,9 +37,9 @@ static enum kofn_verdict judge(struct kofn_sim *sim, uint32_t rank, const struct
     return KOFN_VERDICT_REFUSED;
 }
 
-void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
 {
-    const struct kofn_stamp *stamp = &sim->workers[rank].stamps[sequence % KOFN_DEPTH];
+    uint64_t sequence = stamp->sequence;
 
     sim->bytes += stamp->length;
     switch (judge(sim, rank, stamp)) {

@@ -26,9 +26,7 @@ static uint32_t short_of(uint64_t ns)
 static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    uint64_t sequence = ++worker->sequence;
-
-    worker->stamps[sequence % KOFN_DEPTH] = (struct kofn_stamp){
+    struct kofn_stamp stamp = {
         .epoch = 1,
         .round = worker->round,
         .version = worker->round,
@@ -39,16 +37,17 @@ static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
         .length = sim->attr.payload_bytes,
         .compute_ns = worker->compute_ns,
         .wait_ns = worker->starved_ns ? short_of(sim->now - worker->starved_ns) : 0,
-        .sequence = sequence,
+        .sequence = ++worker->sequence,
     };
+
     worker->published = worker->updates;
     if (!worker->first) {
-        worker->first = sequence;
+        worker->first = stamp.sequence;
         worker->first_updates = worker->updates;
     }
     worker->starved_ns = 0;
     worker->sent = true;
-    kofn_sim_send_data(sim, rank, sequence);
+    kofn_sim_send_data(sim, rank, &stamp);
 }
 
 static void publish_all(struct kofn_sim *sim, uint32_t rank)

@@ -4,95 +4,50 @@
 
 #include "base/clock.h"
 
-#define CHILDREN 4u
-
 int kofn_timers_open(struct kofn_timers *timers, uint32_t workers)
 {
+    uint32_t leaves = 1;
+
+    while (leaves < workers)
+        leaves *= 2;
     timers->workers = workers;
+    timers->leaves = leaves;
     timers->batch = false;
-    timers->heap = calloc(workers, sizeof(*timers->heap));
-    timers->place = calloc(workers, sizeof(*timers->place));
-    if (!timers->heap || !timers->place) {
-        kofn_timers_close(timers);
+    timers->nodes = aligned_alloc(
+        KOFN_CACHE_LINE, kofn_round_up(2 * leaves * sizeof(*timers->nodes), KOFN_CACHE_LINE));
+    if (!timers->nodes)
         return KOFN_NO_MEMORY;
-    }
-    for (uint32_t rank = 0; rank < workers; rank++) {
-        timers->heap[rank] = (struct kofn_timer){KOFN_FOREVER, rank};
-        timers->place[rank] = rank;
-    }
+    for (uint32_t leaf = 0; leaf < leaves; leaf++)
+        timers->nodes[leaves + leaf] =
+            (struct kofn_timer){KOFN_FOREVER, KOFN_MIN(leaf, workers - 1)};
+    kofn_timers_end(timers);
     return 0;
 }
 
 void kofn_timers_close(struct kofn_timers *timers)
 {
-    free(timers->heap);
-    free(timers->place);
-    timers->heap = NULL;
-    timers->place = NULL;
+    free(timers->nodes);
+    timers->nodes = NULL;
 }
 
-static bool before(struct kofn_timer a, struct kofn_timer b)
+/* The one that runs out first; of equal times that of the left, whose ranks are lower. */
+static inline struct kofn_timer winner(struct kofn_timer left, struct kofn_timer right)
 {
-    return a.time < b.time || (a.time == b.time && a.rank < b.rank);
-}
+    bool second = right.time < left.time;
 
-static void put(struct kofn_timers *timers, uint32_t place, struct kofn_timer timer)
-{
-    timers->heap[place] = timer;
-    timers->place[timer.rank] = place;
-}
-
-static void move_up(struct kofn_timers *timers, uint32_t place, struct kofn_timer timer)
-{
-    while (place) {
-        uint32_t parent = (place - 1) / CHILDREN;
-
-        if (!before(timer, timers->heap[parent]))
-            break;
-        put(timers, place, timers->heap[parent]);
-        place = parent;
-    }
-    put(timers, place, timer);
-}
-
-/* The child of @place that runs out first; timers->workers if there is none. */
-static uint32_t first_child(const struct kofn_timers *timers, uint32_t place)
-{
-    uint32_t first = CHILDREN * place + 1, best = first;
-    uint32_t last = KOFN_MIN(first + CHILDREN, timers->workers);
-
-    if (first >= timers->workers)
-        return timers->workers;
-    for (uint32_t child = first + 1; child < last; child++)
-        if (before(timers->heap[child], timers->heap[best]))
-            best = child;
-    return best;
-}
-
-static void move_down(struct kofn_timers *timers, uint32_t place, struct kofn_timer timer)
-{
-    for (;;) {
-        uint32_t child = first_child(timers, place);
-
-        if (child == timers->workers || before(timer, timers->heap[child]))
-            break;
-        put(timers, place, timers->heap[child]);
-        place = child;
-    }
-    put(timers, place, timer);
+    return (struct kofn_timer){second ? right.time : left.time, second ? right.rank : left.rank};
 }
 
 void kofn_timers_set(struct kofn_timers *timers, uint32_t rank, uint64_t time)
 {
-    uint32_t place = timers->place[rank];
-    struct kofn_timer timer = {time, rank};
+    struct kofn_timer *nodes = timers->nodes;
+    uint32_t node = timers->leaves + rank;
 
+    nodes[node].time = time;
     if (timers->batch)
-        timers->heap[place].time = time;
-    else if (time < timers->heap[place].time)
-        move_up(timers, place, timer);
-    else
-        move_down(timers, place, timer);
+        return;
+    for (node /= 2; node; node /= 2)
+        nodes[node] = winner(nodes[2 * node], nodes[2 * node + 1]);
 }
 
 void kofn_timers_begin(struct kofn_timers *timers)
@@ -103,7 +58,6 @@ void kofn_timers_begin(struct kofn_timers *timers)
 void kofn_timers_end(struct kofn_timers *timers)
 {
     timers->batch = false;
-    for (uint32_t place = timers->workers / CHILDREN + 1; place-- > 0;)
-        if (place < timers->workers)
-            move_down(timers, place, timers->heap[place]);
+    for (uint32_t node = timers->leaves - 1; node; node--)
+        timers->nodes[node] = winner(timers->nodes[2 * node], timers->nodes[2 * node + 1]);
 }

@@ -1,8 +1,10 @@
 /* timers.h: one timer a worker, and which of them runs out next.
  *
- * A heap of all ranks in which every rank always has a place; a timer that is not set runs out at
- * KOFN_FOREVER. Equal times are ordered by rank, so that a simulation is the same every time.
- * When most of the timers change at once (a round closes and everybody starts again), changing them
+ * A tournament: every rank has a leaf, and every node above knows which of its leaves runs out
+ * first. To set a timer is to play the matches on the way from its leaf to the top again: log2(N)
+ * of them, with no branch that depends on who wins. A timer that is not set runs out at
+ * KOFN_FOREVER; equal times are ordered by rank, so that a simulation is the same every time. When
+ * most of the timers change at once (a round closes and everybody starts again), changing them
  * between kofn_timers_begin() and kofn_timers_end() costs O(workers) in all.
  *
  * Threads: one. Nothing is allocated after kofn_timers_open().
@@ -19,9 +21,9 @@ struct kofn_timer {
 
 struct kofn_timers {
     uint32_t workers;
-    bool batch;              /* between begin and end: the heap is not in order */
-    struct kofn_timer *heap; /* of four children each; heap[0] runs out first */
-    uint32_t *place;         /* of a rank in the heap */
+    uint32_t leaves;          /* a power of two */
+    bool batch;               /* between begin and end: only the leaves are right */
+    struct kofn_timer *nodes; /* nodes[1] is the top; below i are 2i and 2i + 1; leaves come last */
 };
 
 /* No timer is set. KOFN_NO_MEMORY; not logged. */
@@ -37,12 +39,24 @@ void kofn_timers_end(struct kofn_timers *timers);
 /* The time of @rank; the timer that runs out first. */
 static inline uint64_t kofn_timers_time(const struct kofn_timers *timers, uint32_t rank)
 {
-    return timers->heap[timers->place[rank]].time;
+    return timers->nodes[timers->leaves + rank].time;
 }
 
 static inline struct kofn_timer kofn_timers_first(const struct kofn_timers *timers)
 {
-    return timers->heap[0];
+    return timers->nodes[1];
+}
+
+/* Ranks whose timers are likely to run out soon: fills and returns how many. */
+#define KOFN_TIMERS_SOON 8
+static inline uint32_t kofn_timers_soon(const struct kofn_timers *timers,
+                                        uint32_t ranks[KOFN_TIMERS_SOON])
+{
+    if (timers->leaves < KOFN_TIMERS_SOON)
+        return 0;
+    for (uint32_t i = 0; i < KOFN_TIMERS_SOON; i++)
+        ranks[i] = timers->nodes[KOFN_TIMERS_SOON + i].rank;
+    return KOFN_TIMERS_SOON;
 }
 
 #endif

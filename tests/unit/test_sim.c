@@ -69,7 +69,7 @@ static void test_all(void)
 static void test_idle(void)
 {
     struct kofn_delay delay;
-    struct kofn_member_report member;
+    struct kofn_member_report members[16];
     struct kofn_round_report report;
     struct kofn_sim_attr attr;
     struct kofn_sim *sim;
@@ -82,10 +82,9 @@ static void test_idle(void)
         for (int i = 0; i < 5000; i++)
             sim_next(sim, &report);
         idle = 0;
-        for (uint32_t rank = 0; rank < 16; rank++) {
-            kofn_sim_member(sim, rank, &member);
-            idle += member.idle_fraction / 16;
-        }
+        kofn_sim_members(sim, members);
+        for (uint32_t rank = 0; rank < 16; rank++)
+            idle += members[rank].idle_fraction / 16;
         CU_ASSERT_DOUBLE_EQUAL(idle, local ? 1 - 2 / 5.1742 : 0, local ? 0.01 : 1e-12);
         kofn_sim_close(sim);
     }
@@ -136,7 +135,7 @@ static void test_loss(void)
 static void check_accounts(enum kofn_publish publish, enum kofn_late late, const char *algorithm)
 {
     struct kofn_delay delay;
-    struct kofn_member_report member;
+    struct kofn_member_report members[6];
     struct kofn_round_report report;
     struct kofn_sim_attr attr;
     struct kofn_sim *sim;
@@ -152,16 +151,16 @@ static void check_accounts(enum kofn_publish publish, enum kofn_late late, const
     sim = sim_open(&attr);
     for (int i = 0; i < 500; i++)
         sim_next(sim, &report);
+    kofn_sim_members(sim, members);
     for (uint32_t rank = 0; rank < 6; rank++) {
-        uint64_t settled;
+        const struct kofn_member_report *member = &members[rank];
+        uint64_t settled = member->merged + member->late + member->refused;
 
-        kofn_sim_member(sim, rank, &member);
-        settled = member.merged + member.late + member.refused;
-        behind += member.late;
-        refused += member.refused;
-        CU_ASSERT(settled <= member.finished);
-        CU_ASSERT(member.finished - settled <= 40); /* of the last rounds */
-        CU_ASSERT_EQUAL(member.lost, 0);
+        behind += member->late;
+        refused += member->refused;
+        CU_ASSERT(settled <= member->finished);
+        CU_ASSERT(member->finished - settled <= 40); /* of the last rounds */
+        CU_ASSERT_EQUAL(member->lost, 0);
     }
     if (!strcmp(algorithm, "stsyn") && publish == KOFN_PUBLISH_EAGER)
         CU_ASSERT(late == KOFN_LATE_MERGE ? behind > 0 : refused > 0);
