@@ -115,6 +115,8 @@ static int report(struct bench *bench, const struct pings *pings)
         {"beat to detected, shm, 8 B", &pings->beat, one, "<= 1.2"},
         {"publication to detected, shm, 8 B", &pings->found, two, "<= 1.2"},
         {"publication to judged and read, shm, 8 B", &pings->read, two, NULL},
+        {"raw ping of one line, shm, 8 B", one, &pings->ucx, NULL},
+        {"raw ping of two lines, shm, 8 B", two, one, NULL},
     };
     int rc = 0;
 

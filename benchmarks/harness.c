@@ -139,6 +139,12 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+double bench_middle(double *values, size_t count)
+{
+    qsort(values, count, sizeof(*values), ascending);
+    return values[count / 2];
+}
+
 /* The value at @part (0 to 1) of the sorted @values, interpolated. */
 static double quantile(const double *values, unsigned count, double part)
 {

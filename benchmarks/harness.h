@@ -58,6 +58,9 @@ int bench_close(struct bench *bench, int rc);
  * fails. */
 int bench_alternate(struct bench *bench, struct bench_contender *const contenders[], size_t count);
 
+/* Sorts @count values, of which there is one at least, and returns the one in the middle. */
+double bench_middle(double *values, size_t count);
+
 /* The median of what was measured; NaN if it is missing. */
 double bench_median(const struct bench_contender *contender);
 

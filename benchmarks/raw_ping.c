@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "benchmarks/cores.h"
+#include "benchmarks/harness.h"
 
 #define BLOCK 100 /* round trips between two looks at the clock */
 #define BLOCKS_MAX 10000u
@@ -142,16 +143,10 @@ static bool run_block(struct raw_ping *ping)
     return true;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 int raw_ping_measure(struct raw_ping *ping, unsigned blocks, double *ns)
 {
-    uint64_t times[BLOCKS_MAX], trips, before, after;
+    uint64_t trips, before, after;
+    double times[BLOCKS_MAX];
     int rc;
 
     blocks = KOFN_MIN(KOFN_MAX(blocks, 1u), BLOCKS_MAX);
@@ -163,14 +158,13 @@ int raw_ping_measure(struct raw_ping *ping, unsigned blocks, double *ns)
         return kofn_error(NULL, KOFN_GONE, "ping: the other process does not answer");
     before = kofn_now_ns();
     for (unsigned i = 0; i < blocks;
-         i++) { /* the block above has woken the other, and is not counted */
+         i++) { /* the block above, which has woken the other, is not counted */
         if (!run_block(ping))
             return kofn_error(NULL, KOFN_GONE, "ping: the other process does not answer");
         after = kofn_now_ns();
-        times[i] = after - before;
+        times[i] = (double)(after - before);
         before = after;
     }
-    qsort(times, blocks, sizeof(times[0]), ascending);
-    *ns = (double)times[blocks / 2] / BLOCK / 2;
+    *ns = bench_middle(times, blocks) / BLOCK / 2;
     return 0;
 }

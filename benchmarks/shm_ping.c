@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "benchmarks/cores.h"
+#include "benchmarks/harness.h"
 #include "proto/beats.h"
 #include "transports/shm/shm.h"
 
@@ -263,13 +264,6 @@ static bool time_publications(struct shm_ping *ping, bool read, double *ns)
     return true;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* The median over @blocks blocks; one more, which wakes the worker, does not count. */
 static int median(struct shm_ping *ping, enum kind kind, unsigned blocks, double *ns)
 {
@@ -288,8 +282,7 @@ static int median(struct shm_ping *ping, enum kind kind, unsigned blocks, double
                             : time_publications(ping, kind == PUBLICATION_READ, &times[i]);
     if (!good)
         return kofn_error(NULL, KOFN_GONE, "ping: the worker does not answer");
-    qsort(times + 1, blocks, sizeof(times[0]), ascending);
-    *ns = times[1 + blocks / 2];
+    *ns = bench_middle(times + 1, blocks);
     return 0;
 }
 
