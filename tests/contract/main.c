@@ -3,6 +3,7 @@
  */
 #include "tests/contract/contract.h"
 #include "tests/contract/suites.h"
+#include "tests/contract/tcp_client.h"
 #include "transports/self/self.h"
 #include "transports/shm/shm.h"
 #include "transports/uring/uring.h"
@@ -92,20 +93,40 @@ static void add_shm(void)
     add(&fixture);
 }
 
+static const struct contract_fixture by_uring = {
+    .name = "tcp-uring", .ops = &kofn_tcp, .options = "engine=uring", .concurrent = true};
+static const struct contract_fixture by_poll = {
+    .name = "tcp-poll", .ops = &kofn_tcp, .options = "engine=poll", .concurrent = true};
+
 static void add_tcp_uring(void)
 {
-    static const struct contract_fixture fixture = {
-        .name = "tcp-uring", .ops = &kofn_tcp, .options = "engine=uring", .concurrent = true};
-
-    add(&fixture);
+    add(&by_uring);
 }
 
 static void add_tcp_poll(void)
 {
-    static const struct contract_fixture fixture = {
-        .name = "tcp-poll", .ops = &kofn_tcp, .options = "engine=poll", .concurrent = true};
+    add(&by_poll);
+}
 
-    add(&fixture);
+static void add_tcp_own(const struct contract_fixture *fixture, const char *name)
+{
+    CU_pSuite suite = CU_add_suite(name, NULL, NULL);
+
+    current = fixture;
+    contract_tcp_strangers(suite);
+    contract_tcp_hostile(suite);
+    contract_tcp_faults(suite);
+    contract_tcp_away(suite);
+}
+
+static void add_tcp_uring_own(void)
+{
+    add_tcp_own(&by_uring, "tcp-uring-own");
+}
+
+static void add_tcp_poll_own(void)
+{
+    add_tcp_own(&by_poll, "tcp-poll-own");
 }
 
 static const struct kofn_suite suites[] = {
@@ -114,6 +135,8 @@ static const struct kofn_suite suites[] = {
     {"shm", add_shm},
     {"tcp-uring", add_tcp_uring},
     {"tcp-poll", add_tcp_poll},
+    {"tcp-uring-own", add_tcp_uring_own},
+    {"tcp-poll-own", add_tcp_poll_own},
     {"fabric", contract_add_fabric},
     {"isolation", contract_add_isolation},
 };

@@ -28,7 +28,7 @@ static void close_members(struct kofn__tcp_hub *hub)
 {
     uint64_t deadline = kofn_deadline(kofn_now_ns(), DRAIN_NS);
 
-    for (uint32_t rank = 0; hub->members && rank < hub->hub.workers; rank++) {
+    for (uint32_t rank = 0; rank < hub->hub.workers; rank++) {
         struct kofn__member *member = &hub->members[rank];
 
         for (int link = 0; link < LINKS && member->place != PLACE_FREE; link++) {
@@ -36,7 +36,6 @@ static void close_members(struct kofn__tcp_hub *hub)
                 kofn__socket_drain(member->streams[link].fd, deadline);
             kofn__stream_close(&member->streams[link], &hub->driver);
         }
-        free(member->small_model);
     }
 }
 
@@ -52,6 +51,8 @@ static void hub_close(struct kofn_hub *base)
     }
     kofn_memory_unmap(&hub->models);
     kofn_memory_unmap(&hub->range);
+    for (uint32_t rank = 0; hub->members && rank < base->workers; rank++)
+        free(hub->members[rank].small_model);
     free(hub->beats);
     free(hub->arrivals);
     free(hub->members);
