@@ -216,12 +216,12 @@ bool cluster_said(const struct cluster *cluster, const char *part, const char *o
     const char *line = cluster->log.text;
 
     while (*line) {
-        const char *end = strchr(line, '\n');
+        const char *end = strchrnul(line, '\n'); /* the log may be full in the middle of a line */
         const char *first = strstr(line, part), *second = strstr(line, other);
 
         if (first && first < end && second && second < end)
             return true;
-        line = end + 1;
+        line = *end ? end + 1 : end;
     }
     printf("# no message has \"%s\" and \"%s\" in it; all messages:\n# %s\n", part, other,
            cluster->log.text);

@@ -96,7 +96,8 @@ static void test_slow_visitors(void)
     pid_t worker;
 
     cluster_init(&cluster, 1);
-    cluster.attr.join_timeout = KOFN_NS_PER_MS;
+    cluster.attr.join_timeout =
+        20 * KOFN_NS_PER_MS; /* a message each, and there is room for 64 KiB */
     kofn_frame_pack(&hello, bytes);
     CU_ASSERT_EQUAL_FATAL(kofn_server_open(&cluster.attr, &cluster.server), 0);
     for (size_t i = 0; i < VISITORS; i++)
