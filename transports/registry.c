@@ -5,11 +5,17 @@
 #include "transports/shm/shm.h"
 #include "transports/transport.h"
 #include "transports/uring/uring.h"
+#ifdef HAVE_VERBS
+#include "transports/verbs/verbs.h"
+#endif
 
 static const struct kofn_transport_ops *const transports[] = {
     &kofn_shm,
     &kofn_tcp,
     &kofn_self,
+#ifdef HAVE_VERBS
+    &kofn_verbs,
+#endif
 };
 
 const struct kofn_transport_ops *kofn_transport_at(size_t index)

@@ -16,8 +16,10 @@
  * Threads: a hub is used by one thread, an endpoint by one thread; both may be in one process.
  * Errors: 0 or a negative status; an error of one worker's connection is KOFN_GONE for its rank and
  * leaves the others alone. Every call returns in bounded time; only the two wait calls sleep, and
- * they take a deadline. Memory: what hub_open() allocates lives until hub_close(); what hub_admit()
- * allocates lives until hub_reclaim() says that no late write can land any more.
+ * they take a deadline. What a call has begun may go on only when its end is called again: in
+ * hub_poll() and hub_wait(), in endpoint_wait(), endpoint_left() and endpoint_fetch(). Memory: what
+ * hub_open() allocates lives until hub_close(); what hub_admit() allocates lives until
+ * hub_reclaim() says that no late write can land any more.
  */
 #ifndef KOFN_TRANSPORT_H
 #define KOFN_TRANSPORT_H
@@ -228,7 +230,7 @@ struct kofn_transport_ops {
                              enum kofn_memory_type type);
 
     /* Sleeps until the gate differs from @seen, or @deadline; may return early. Polls for attr.spin
-     * first. Returns 0, or KOFN_INTERRUPTED after a signal.
+     * first. Returns 0, KOFN_INTERRUPTED after a signal, or KOFN_GONE if the connection has failed.
      */
     int (*endpoint_wait)(struct kofn_endpoint *endpoint, uint64_t seen, uint64_t deadline);
 };

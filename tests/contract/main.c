@@ -1,12 +1,18 @@
 /* The contract suite: the same tests for every transport, then what one of them has besides.
  * `contract NAME...` runs those alone, `contract -l` lists them.
  */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "tests/contract/contract.h"
 #include "tests/contract/suites.h"
 #include "tests/contract/tcp_client.h"
 #include "transports/self/self.h"
 #include "transports/shm/shm.h"
 #include "transports/uring/uring.h"
+#ifdef HAVE_VERBS
+#include "transports/verbs/verbs.h"
+#endif
 
 /* CUnit's tests take no argument, so what they run against is static: one suite, one process. */
 static const struct contract_fixture *current;
@@ -62,6 +68,13 @@ static void *open_pushing(uint32_t workers)
 
     return kofn_fabric_open(&attr, &fabric) ? NULL : fabric;
 }
+
+#ifdef HAVE_VERBS
+static void test_no_device(void)
+{
+    kofn_test_skip("KOFN_TEST_VERBS does not name a device");
+}
+#endif
 
 static void add_self(void)
 {
@@ -129,6 +142,42 @@ static void add_tcp_poll_own(void)
     add_tcp_own(&by_poll, "tcp-poll-own");
 }
 
+#ifdef HAVE_VERBS
+/* Needs a device, and its name: KOFN_TEST_VERBS=rxe0. @more: further options. */
+static void add_on_device(const char *name, const char *more)
+{
+    static char options[256];
+    static struct contract_fixture fixture = {
+        .ops = &kofn_verbs, .options = options, .concurrent = true};
+    const char *device = getenv("KOFN_TEST_VERBS");
+
+    if (!device || !*device) {
+        CU_pSuite suite = CU_add_suite(name, NULL, NULL);
+
+        CONTRACT_TEST(suite, test_no_device);
+        return;
+    }
+    fixture.name = name;
+    snprintf(options, sizeof(options), "device=%s %s", device, more);
+    add(&fixture);
+}
+
+static void add_verbs(void)
+{
+    add_on_device("verbs", "");
+}
+
+static void add_verbs_atomic(void)
+{
+    add_on_device("verbs-atomic", "mode=atomic");
+}
+
+static void add_verbs_poll(void)
+{
+    add_on_device("verbs-poll", "mode=poll unsafe-poll=yes");
+}
+#endif
+
 static const struct kofn_suite suites[] = {
     {"self", add_self},
     {"self-pushed", add_self_pushed},
@@ -137,6 +186,11 @@ static const struct kofn_suite suites[] = {
     {"tcp-poll", add_tcp_poll},
     {"tcp-uring-own", add_tcp_uring_own},
     {"tcp-poll-own", add_tcp_poll_own},
+#ifdef HAVE_VERBS
+    {"verbs", add_verbs},
+    {"verbs-atomic", add_verbs_atomic},
+    {"verbs-poll", add_verbs_poll},
+#endif
     {"fabric", contract_add_fabric},
     {"isolation", contract_add_isolation},
 };

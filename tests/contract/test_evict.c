@@ -223,6 +223,7 @@ static void test_hub_closes_in_any_state(void)
         if (state >= 5)
             contract_ops()->hub_reclaim(world.hub, 1, true);
         contract_ops()->hub_close(world.hub);
+        world.hub = NULL;
         if (world.endpoints[1]) {
             send_everything(world.endpoints[1], 2);
             world_settle(&world);

@@ -1,0 +1,17 @@
+"""What transport.h promises, over verbs: every way in which a publication can arrive."""
+
+ROUNDS = 50  # of tests that repeat something very often: a guest is slow
+
+
+def suite(name):
+    def test(lab, counts):
+        program = f"{lab.build}/tests/contract/contract {name}"
+        task = lab.guest().start(name, f"KOFN_TEST_ROUNDS={ROUNDS} KOFN_TEST_VERBS=rxe0 {program}")
+        task.wait(240)
+        counts.tap(task.lines)
+
+    test.__name__, test.__module__ = name, __name__
+    return test
+
+
+TESTS = [suite("verbs"), suite("verbs-atomic"), suite("verbs-poll")]

@@ -1,0 +1,92 @@
+/* endpoint.h: the inside of a worker's end. endpoint.c has its life and its waits, publish.c what
+ * it sends, fetch.c models.
+ */
+#ifndef KOFN_TRANSPORTS_VERBS_ENDPOINT_H
+#define KOFN_TRANSPORTS_VERBS_ENDPOINT_H
+
+#include "base/backoff.h"
+#include "base/mem.h"
+#include "transports/verbs/lines.h"
+#include "transports/verbs/offer.h"
+
+/* What the hub writes, and small things of this side, in one piece of memory. */
+struct kofn__verbs_block {
+    struct kofn_block block;
+    KOFN_LINE_ALIGNED uint64_t beat; /* on its way, for devices that cannot inline it */
+    uint64_t former[KOFN_DEPTH_MAX]; /* what an atomic operation found */
+};
+
+struct kofn__verbs_endpoint {
+    struct kofn_endpoint endpoint;
+    struct kofn__verbs_port port;
+    struct kofn__verbs_offer offer; /* the hub's */
+    struct kofn__verbs_lane lanes[KOFN__VERBS_PAIRS];
+    struct ibv_comp_channel *channel;
+    struct ibv_cq *send, *receive;
+    struct kofn__verbs_block *block;
+    struct kofn_memory block_memory, models, buffers;
+    struct ibv_mr *regions[KOFN__VERBS_MEMORIES];
+    bool failed; /* the connection has, and that has been said */
+
+    /* Publications and beats. */
+    uint64_t sequence;              /* newest that was posted */
+    uint32_t marks[KOFN_DEPTH_MAX]; /* lane.posted behind publication s, at s modulo that */
+    uint64_t beat;                  /* waits for room; 0 = none */
+
+    /* Waiting. */
+    struct kofn_backoff backoff;
+    uint32_t count;    /* of lines, as of the end of the last wait */
+    bool asleep;       /* the hub knows that we sleep */
+    uint64_t asked;    /* for this model */
+    uint64_t probe_ns; /* when acknowledgements were looked after last */
+};
+
+static inline struct kofn__verbs_endpoint *kofn__verbs_endpoint(struct kofn_endpoint *endpoint)
+{
+    return (struct kofn__verbs_endpoint *)endpoint;
+}
+
+static inline const struct kofn__verbs_line *
+kofn__verbs_line(const struct kofn__verbs_endpoint *endpoint)
+{
+    return (const struct kofn__verbs_line *)(const void *)&endpoint->block->block;
+}
+
+/* ---- endpoint.c ---- */
+
+int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struct kofn_offer *in,
+                              struct kofn_offer *out, struct kofn_endpoint **endpoint_p);
+void kofn__verbs_endpoint_close(struct kofn_endpoint *endpoint);
+int kofn__verbs_endpoint_wait(struct kofn_endpoint *endpoint, uint64_t seen, uint64_t deadline);
+
+/* Takes in completions. */
+void kofn__verbs_endpoint_progress(struct kofn__verbs_endpoint *endpoint);
+
+/* The connection has failed; says so, once. Returns KOFN_GONE. */
+int kofn__verbs_endpoint_fail(struct kofn__verbs_endpoint *endpoint, enum ibv_wc_status status,
+                              uint32_t vendor);
+
+/* ---- publish.c ---- */
+
+void *kofn__verbs_endpoint_buffer(struct kofn_endpoint *endpoint, uint64_t sequence);
+int kofn__verbs_endpoint_publish(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp);
+int kofn__verbs_endpoint_left(struct kofn_endpoint *endpoint, uint64_t sequence);
+int kofn__verbs_endpoint_beat(struct kofn_endpoint *endpoint, uint64_t beat);
+
+/* Posts the beat that waits for room, if there is one and there is room. */
+int kofn__verbs_beat_flush(struct kofn__verbs_endpoint *endpoint);
+
+/* Sends a note to the hub; KOFN_AGAIN if there is no room for it. */
+int kofn__verbs_note_send(struct kofn__verbs_endpoint *endpoint, uint32_t note);
+
+/* Requests on the data lane that all publications under way take, at most. */
+uint32_t kofn__verbs_publish_requests(const struct kofn__verbs_endpoint *endpoint);
+
+/* ---- fetch.c ---- */
+
+int kofn__verbs_endpoint_view(struct kofn_endpoint *endpoint, const void **model,
+                              struct kofn_stamp *stamp);
+int kofn__verbs_endpoint_fetch(struct kofn_endpoint *endpoint, float *model, float *base,
+                               struct kofn_stamp *stamp);
+
+#endif

@@ -1,0 +1,110 @@
+#include "transports/verbs/errors.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+
+const char *kofn__verbs_completion_text(enum ibv_wc_status status)
+{
+    switch (status) {
+    case IBV_WC_RETRY_EXC_ERR:
+        return "retry exceeded: the other side does not answer: it has ended, or the link is down; "
+               "from the start: wrong GID or MTU, or a firewall on UDP port 4791";
+    case IBV_WC_RNR_RETRY_EXC_ERR:
+        return "receiver not ready: the other side takes nothing in: it is overloaded or hangs";
+    case IBV_WC_REM_ACCESS_ERR:
+        return "remote access refused: its memory there is no longer ours: evicted, most likely";
+    case IBV_WC_REM_INV_REQ_ERR:
+        return "remote request refused: longer than its memory there, or of a kind that is not "
+               "allowed";
+    case IBV_WC_REM_OP_ERR:
+        return "remote operation failed: the device of the other side could not do it";
+    case IBV_WC_LOC_PROT_ERR:
+        return "local protection error: memory that is not registered (any more)";
+    case IBV_WC_LOC_LEN_ERR:
+        return "local length error: a message longer than the port can send";
+    case IBV_WC_LOC_QP_OP_ERR:
+        return "local queue pair error: the device refuses the request as inconsistent";
+    case IBV_WC_LOC_ACCESS_ERR:
+        return "local access error: memory that may not be written";
+    case IBV_WC_MW_BIND_ERR:
+        return "memory window not bound: the memory below it does not allow that";
+    case IBV_WC_BAD_RESP_ERR:
+        return "bad response: the other side answers in a way that is not expected";
+    case IBV_WC_REM_ABORT_ERR:
+        return "aborted by the other side";
+    case IBV_WC_WR_FLUSH_ERR:
+        return "flushed: the connection had failed before";
+    case IBV_WC_FATAL_ERR:
+        return "fatal error of the device: it must be reset";
+    case IBV_WC_RESP_TIMEOUT_ERR:
+        return "no response in time";
+    default:
+        return ibv_wc_status_str(status);
+    }
+}
+
+const char *kofn__verbs_event_text(enum ibv_event_type type, uint32_t port, char text[128])
+{
+    switch (type) {
+    case IBV_EVENT_DEVICE_FATAL:
+        snprintf(text, 128, "the device has failed or was removed; nothing of it can be used");
+        break;
+    case IBV_EVENT_PORT_ERR:
+        snprintf(text, 128, "port %u is down: cable, switch or interface", port);
+        break;
+    case IBV_EVENT_PORT_ACTIVE:
+        snprintf(text, 128, "port %u is up", port);
+        break;
+    case IBV_EVENT_GID_CHANGE:
+        snprintf(text, 128, "the addresses of port %u have changed; new connections use them",
+                 port);
+        break;
+    case IBV_EVENT_LID_CHANGE:
+    case IBV_EVENT_PKEY_CHANGE:
+    case IBV_EVENT_SM_CHANGE:
+    case IBV_EVENT_CLIENT_REREGISTER:
+        snprintf(text, 128, "the subnet manager has changed port %u", port);
+        break;
+    case IBV_EVENT_CQ_ERR:
+        snprintf(text, 128, "a completion queue has overrun; its connections are lost");
+        break;
+    case IBV_EVENT_SRQ_ERR:
+        snprintf(text, 128, "a receive queue has failed; its connections are lost");
+        break;
+    case IBV_EVENT_QP_FATAL:
+    case IBV_EVENT_QP_REQ_ERR:
+    case IBV_EVENT_QP_ACCESS_ERR:
+        snprintf(text, 128, "a connection has failed (%s)", ibv_event_type_str(type));
+        break;
+    default:
+        snprintf(text, 128, "%s", ibv_event_type_str(type));
+        break;
+    }
+    return text;
+}
+
+bool kofn__verbs_event_fatal(enum ibv_event_type type)
+{
+    return type == IBV_EVENT_DEVICE_FATAL || type == IBV_EVENT_CQ_ERR || type == IBV_EVENT_SRQ_ERR;
+}
+
+int kofn__verbs_memory_error(const struct kofn_log *log, const char *device, const char *what,
+                             size_t bytes, int error)
+{
+    struct rlimit limit = {0};
+
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    if ((error == ENOMEM || error == EAGAIN || error == EPERM) && limit.rlim_cur != RLIM_INFINITY)
+        return kofn_error(log, KOFN_NO_MEMORY,
+                          "verbs: %s: cannot register %zu bytes for %s: the limit of locked memory "
+                          "is %llu KiB: ulimit -l unlimited (systemd: LimitMEMLOCK=infinity, "
+                          "containers: --ulimit memlock=-1; doc/roce.md has more)",
+                          device, bytes, what, (unsigned long long)limit.rlim_cur / 1024);
+    return kofn_error(log, error == ENOMEM ? KOFN_NO_MEMORY : KOFN_SYSTEM,
+                      "verbs: %s: cannot register %zu bytes for %s: %s", device, bytes, what,
+                      strerror(error));
+}
