@@ -237,7 +237,7 @@ void kofn__verbs_hub_progress(struct kofn__verbs_hub *hub)
 
 /* ---- reporting ---- */
 
-bool kofn__verbs_hub_any(const struct kofn__verbs_hub *hub)
+bool kofn__verbs_hub_any(struct kofn__verbs_hub *hub)
 {
     if (hub->failures)
         return true;

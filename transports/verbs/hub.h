@@ -167,7 +167,7 @@ void kofn__verbs_hub_fail(struct kofn__verbs_hub *hub, uint32_t rank, enum ibv_w
 uint32_t kofn__verbs_hub_replenish(struct kofn__verbs_hub *hub);
 
 /* Is there something that hub_poll() would report? */
-bool kofn__verbs_hub_any(const struct kofn__verbs_hub *hub);
+bool kofn__verbs_hub_any(struct kofn__verbs_hub *hub);
 
 int kofn__verbs_hub_poll(struct kofn_hub *hub, struct kofn_arrival *arrivals, int max);
 
