@@ -18,8 +18,11 @@
 #define KOFN_THREAD_SANITIZER 1
 #endif
 #endif
+#ifndef KOFN_THREAD_SANITIZER
+#define KOFN_THREAD_SANITIZER 0
+#endif
 
-#ifdef KOFN_THREAD_SANITIZER
+#if KOFN_THREAD_SANITIZER
 /* Byte by byte: the sanitizer watches memcpy() itself, but not this loop. */
 __attribute__((no_sanitize("thread"), noinline, unused)) static void
 kofn_racy_copy(void *to, const void *from, size_t bytes)

@@ -1,7 +1,6 @@
 #include "tests/fault/cluster.h"
 
 #include <arpa/inet.h>
-#include <CUnit/CUnit.h>
 #include <math.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -12,12 +11,30 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/racy.h"
+#include "tests/lib/runner.h"
+
 const char *cluster_transport = "shm";
 
-int cluster_over_tcp(void)
+static int over_tcp(void)
 {
     cluster_transport = "tcp";
     return 0;
+}
+
+static void skip_all(void)
+{
+    kofn_test_skip("TSan does not know threads of forked processes");
+}
+
+void cluster_suite_over_tcp(const char *name, void (*add_tests)(CU_pSuite suite))
+{
+    CU_pSuite suite = CU_add_suite(name, over_tcp, NULL);
+
+    if (KOFN_THREAD_SANITIZER)
+        CU_add_test(suite, "all", skip_all);
+    else
+        add_tests(suite);
 }
 
 void cluster_address(char address[64])

@@ -8,6 +8,7 @@
 #ifndef KOFN_TESTS_FAULT_CLUSTER_H
 #define KOFN_TESTS_FAULT_CLUSTER_H
 
+#include <CUnit/CUnit.h>
 #include <kofn/kofn.h>
 #include <stdbool.h>
 #include <sys/types.h>
@@ -48,8 +49,10 @@ void cluster_log_init(struct cluster_log *log);
 /* What the running suite is over, "shm" unless its set-up has said otherwise. */
 extern const char *cluster_transport;
 
-/* Such a set-up, for CU_add_suite(). */
-int cluster_over_tcp(void);
+/* Registers suite @name with @add_tests, over TCP. A worker has a thread there, which TSan cannot
+ * follow in a forked process: in a build with it, the suite is one test that is skipped.
+ */
+void cluster_suite_over_tcp(const char *name, void (*add_tests)(CU_pSuite suite));
 
 /* An address for that transport that is free, to be known before the server is there. */
 void cluster_address(char address[64]);

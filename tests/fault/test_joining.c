@@ -220,5 +220,5 @@ void kofn_suite_joining(void)
 
 void kofn_suite_joining_tcp(void)
 {
-    add_tests(CU_add_suite("joining_tcp", cluster_over_tcp, NULL));
+    cluster_suite_over_tcp("joining_tcp", add_tests);
 }

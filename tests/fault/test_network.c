@@ -5,7 +5,6 @@
 #include <CUnit/TestDB.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -346,14 +345,17 @@ static void test_hosts_lose_power(void)
     CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
 }
 
-void kofn_suite_network(void)
+static void add_tests(CU_pSuite suite)
 {
-    CU_pSuite suite = CU_add_suite("network", cluster_over_tcp, NULL);
-
     CU_add_test(suite, "another language", test_another_language);
     CU_add_test(suite, "slow visitors", test_slow_visitors);
     CU_add_test(suite, "no descriptors", test_no_descriptors);
     CU_add_test(suite, "another job", test_another_job);
     CU_add_test(suite, "false server", test_false_server);
     CU_add_test(suite, "hosts lose power", test_hosts_lose_power);
+}
+
+void kofn_suite_network(void)
+{
+    cluster_suite_over_tcp("network", add_tests);
 }

@@ -313,5 +313,5 @@ void kofn_suite_workers(void)
 
 void kofn_suite_workers_tcp(void)
 {
-    add_tests(CU_add_suite("workers_tcp", cluster_over_tcp, NULL));
+    cluster_suite_over_tcp("workers_tcp", add_tests);
 }

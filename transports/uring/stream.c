@@ -126,7 +126,7 @@ static ssize_t send_parts(const struct kofn__stream *stream, struct iovec *parts
 {
     struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
 
-#ifdef KOFN_THREAD_SANITIZER
+#if KOFN_THREAD_SANITIZER
     if (stream->racy)
         return syscall(SYS_sendmsg, stream->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 #endif
