@@ -34,12 +34,12 @@ job()
 }
 
 # every algorithm and both ways to publish reach on synthetic data what a network can and a linear model cannot
-synthetic="-n 4 --model mlp --delay exp:2ms --rounds 400 --target-accuracy 0.8 --eval-every 0.2"
+synthetic="-n 4 --model mlp --delay exp:2ms --rounds 2000 --target-accuracy 0.8 --eval-every 0.2"
 job stsyn $synthetic -a stsyn -k 3 -u 10
 job on-close $synthetic -a stsyn -k 3 -u 10 --publish on-close
 job fednova $synthetic -a stsyn -k 3 -u 10 --weights fednova --split dirichlet:0.5
 job local $synthetic -a local -u 10
-job sync $synthetic -a sync --lr 0.2 --rounds 4000
+job sync $synthetic -a sync --lr 0.2 --rounds 8000
 for name in stsyn on-close fednova local sync; do
     holds "$(value accuracy $name.json) >= 0.8" "$name: accuracy"
 done
