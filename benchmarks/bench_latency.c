@@ -7,8 +7,9 @@
 #include "benchmarks/cores.h"
 #include "benchmarks/harness.h"
 #include "benchmarks/raw_ping.h"
-#include "benchmarks/shm_ping.h"
+#include "benchmarks/slot_ping.h"
 #include "benchmarks/ucx_ping.h"
+#include "transports/shm/shm.h"
 
 #define BLOCKS 400 /* of 100 round trips: some 12 ms a sample */
 #define BYTES 8
@@ -27,19 +28,19 @@ static int measure_ucx(void *arg, double *ns, const char **why)
 static int measure_beat(void *arg, double *ns, const char **why)
 {
     (void)why;
-    return shm_ping_beat(arg, BLOCKS, ns);
+    return slot_ping_beat(arg, BLOCKS, ns);
 }
 
 static int measure_found(void *arg, double *ns, const char **why)
 {
     (void)why;
-    return shm_ping_publication(arg, false, BLOCKS, ns);
+    return slot_ping_publication(arg, false, BLOCKS, ns);
 }
 
 static int measure_read(void *arg, double *ns, const char **why)
 {
     (void)why;
-    return shm_ping_publication(arg, true, BLOCKS, ns);
+    return slot_ping_publication(arg, true, BLOCKS, ns);
 }
 
 /* The raw exchanges: of one and of two lines, each with looks close together and with pauses. */
@@ -58,7 +59,7 @@ static const struct {
 
 struct pings {
     struct raw_ping *raw[RAWS];
-    struct shm_ping *shm;
+    struct slot_ping *shm;
     struct ucx_ping posix;
     struct bench_contender raws[RAWS], beat, found, read, ucx;
 };
@@ -67,12 +68,14 @@ static void close_pings(struct pings *pings)
 {
     for (size_t i = 0; i < RAWS; i++)
         raw_ping_close(pings->raw[i]);
-    shm_ping_close(pings->shm);
+    slot_ping_close(pings->shm);
 }
 
 static int open_pings(struct pings *pings, int here, int there)
 {
-    int rc = shm_ping_open(BYTES, here, there, &pings->shm);
+    struct slot_ping_attr shm = {
+        .transport = &kofn_shm, .bytes = BYTES, .here = here, .there = there};
+    int rc = slot_ping_open(&shm, &pings->shm);
 
     for (size_t i = 0; !rc && i < RAWS; i++) {
         rc = raw_ping_open(raws[i].lines, raws[i].relax, here, there, &pings->raw[i]);

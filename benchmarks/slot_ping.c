@@ -1,4 +1,4 @@
-#include "benchmarks/shm_ping.h"
+#include "benchmarks/slot_ping.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -14,7 +14,6 @@
 #include "benchmarks/cores.h"
 #include "benchmarks/harness.h"
 #include "proto/beats.h"
-#include "transports/shm/shm.h"
 
 #define BLOCK 100 /* round trips of one measurement */
 #define BLOCKS_MAX 10000u
@@ -33,9 +32,8 @@ struct order {
     uint32_t trips;
 };
 
-struct shm_ping {
-    unsigned bytes;
-    int here, there;
+struct slot_ping {
+    struct slot_ping_attr attr;
     struct kofn_hub *hub;
     uint64_t seen;             /* the worker's beat */
     uint32_t round;            /* of the last gate and beat: counts round trips */
@@ -128,7 +126,7 @@ static bool obey(struct kofn_endpoint *endpoint, const struct order *order, uint
     return good;
 }
 
-static void work(const struct shm_ping *ping, struct kofn_endpoint *endpoint)
+static void work(const struct slot_ping *ping, struct kofn_endpoint *endpoint)
 {
     struct kofn_random random;
     uint64_t sequence = 0;
@@ -141,17 +139,20 @@ static void work(const struct shm_ping *ping, struct kofn_endpoint *endpoint)
             return;
 }
 
-static void child_main(const struct shm_ping *ping, const struct kofn_offer *offer, pid_t parent)
+static void child_main(const struct slot_ping *ping, const struct kofn_offer *offer, pid_t parent)
 {
-    struct kofn_endpoint_attr attr = {
-        .epoch = EPOCH, .slot = ping->hub->slot, .model = ping->hub->model, .spin = KOFN_NS_PER_S};
+    struct kofn_endpoint_attr attr = {.epoch = EPOCH,
+                                      .slot = ping->hub->slot,
+                                      .model = ping->hub->model,
+                                      .spin = KOFN_NS_PER_S,
+                                      .options = ping->attr.options};
     struct kofn_endpoint *endpoint;
     struct kofn_offer answer;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(ping->orders[1]);
-    if (getppid() == parent && bench_pin(ping->there) == 0 &&
-        kofn_shm.endpoint_open(&attr, offer, &answer, &endpoint) == 0 &&
+    if (getppid() == parent && bench_pin(ping->attr.there) == 0 &&
+        ping->attr.transport->endpoint_open(&attr, offer, &answer, &endpoint) == 0 &&
         write(ping->answers[1], &answer, sizeof(answer)) == sizeof(answer))
         work(ping, endpoint);
     _exit(0);
@@ -160,7 +161,7 @@ static void child_main(const struct shm_ping *ping, const struct kofn_offer *off
 /* ---- the server ---- */
 
 /* Waits until the beat of this round has been found, whole. */
-static bool find_beat(struct shm_ping *ping)
+static bool find_beat(struct slot_ping *ping)
 {
     struct kofn_hub *hub = ping->hub;
     struct kofn_beat found;
@@ -176,7 +177,7 @@ static bool find_beat(struct shm_ping *ping)
 }
 
 /* Waits until the next publication is reported. */
-static bool find_publication(struct shm_ping *ping)
+static bool find_publication(struct slot_ping *ping)
 {
     struct kofn_hub *hub = ping->hub;
     struct kofn_arrival arrival;
@@ -192,7 +193,7 @@ static bool find_publication(struct shm_ping *ping)
 }
 
 /* Judges the publication that was found, and reads it. */
-static bool read_publication(struct shm_ping *ping)
+static bool read_publication(struct slot_ping *ping)
 {
     struct kofn_hub *hub = ping->hub;
     void *slot = kofn_hub_slot(hub, 0);
@@ -206,7 +207,7 @@ static bool read_publication(struct shm_ping *ping)
            !kofn_slot_end(&hub->slot, slot, ping->sequence);
 }
 
-static bool answer(struct shm_ping *ping, uint64_t released)
+static bool answer(struct slot_ping *ping, uint64_t released)
 {
     struct kofn_gate gate = {
         .round = ping->round, .state = KOFN_GATE_OPEN, .released = (uint32_t)released};
@@ -214,14 +215,14 @@ static bool answer(struct shm_ping *ping, uint64_t released)
     return !ping->hub->ops->hub_gate(ping->hub, 0, kofn_gate_pack(gate));
 }
 
-static bool beat_trip(struct shm_ping *ping)
+static bool beat_trip(struct slot_ping *ping)
 {
     ping->round++;
     return find_beat(ping) && answer(ping, ping->sequence);
 }
 
 /* The reading is part of the trip, or happens while the worker computes the next. */
-static bool publication_trip(struct shm_ping *ping, bool read)
+static bool publication_trip(struct slot_ping *ping, bool read)
 {
     ping->round++;
     return read ? find_publication(ping) && read_publication(ping) && answer(ping, ping->sequence)
@@ -229,7 +230,7 @@ static bool publication_trip(struct shm_ping *ping, bool read)
 }
 
 /* The mean time of a round trip of a beat, in ns. */
-static bool time_beats(struct shm_ping *ping, double *ns)
+static bool time_beats(struct slot_ping *ping, double *ns)
 {
     uint64_t start = kofn_now_ns();
 
@@ -243,7 +244,7 @@ static bool time_beats(struct shm_ping *ping, double *ns)
 /* By how much a publication's round trip is longer than that of a beat, in ns: the mean over trips
  * that take turns.
  */
-static bool time_publications(struct shm_ping *ping, bool read, double *ns)
+static bool time_publications(struct slot_ping *ping, bool read, double *ns)
 {
     uint64_t start = kofn_now_ns(), beaten;
     int64_t sum = 0;
@@ -265,12 +266,12 @@ static bool time_publications(struct shm_ping *ping, bool read, double *ns)
 }
 
 /* The median over @blocks blocks; one more, which wakes the worker, does not count. */
-static int median(struct shm_ping *ping, enum kind kind, unsigned blocks, double *ns)
+static int median(struct slot_ping *ping, enum kind kind, unsigned blocks, double *ns)
 {
     struct order order = {.publish = kind != BEAT};
     double times[BLOCKS_MAX + 1];
     bool good;
-    int rc = bench_pin(ping->here);
+    int rc = bench_pin(ping->attr.here);
 
     if (rc)
         return rc;
@@ -286,7 +287,7 @@ static int median(struct shm_ping *ping, enum kind kind, unsigned blocks, double
     return 0;
 }
 
-int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns)
+int slot_ping_beat(struct slot_ping *ping, unsigned blocks, double *ns)
 {
     int rc = median(ping, BEAT, blocks, ns);
 
@@ -294,10 +295,10 @@ int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns)
     return rc;
 }
 
-int shm_ping_publication(struct shm_ping *ping, bool read, unsigned blocks, double *ns)
+int slot_ping_publication(struct slot_ping *ping, bool read, unsigned blocks, double *ns)
 {
     double beat = 0, more = 0;
-    int rc = shm_ping_beat(ping, blocks, &beat);
+    int rc = slot_ping_beat(ping, blocks, &beat);
 
     rc = rc ? rc : median(ping, read ? PUBLICATION_READ : PUBLICATION_FOUND, blocks, &more);
     *ns = beat + more;
@@ -306,21 +307,25 @@ int shm_ping_publication(struct shm_ping *ping, bool read, unsigned blocks, doub
 
 /* ---- both ---- */
 
-static int open_hub(struct shm_ping *ping)
+static int open_hub(struct slot_ping *ping)
 {
-    struct kofn_hub_attr hub = {.workers = 1, .numa_node = -1, .spin = KOFN_NS_PER_S};
-    int rc = kofn_geometry_init(&hub.slot, ping->bytes, KOFN_DEPTH);
+    struct kofn_hub_attr hub = {.workers = 1,
+                                .numa_node = -1,
+                                .spin = KOFN_NS_PER_S,
+                                .bind = "127.0.0.1",
+                                .options = ping->attr.options};
+    int rc = kofn_geometry_init(&hub.slot, ping->attr.bytes, KOFN_DEPTH);
 
     hub.model = hub.slot;
-    return rc ? rc : kofn_shm.hub_open(&hub, &ping->hub);
+    return rc ? rc : ping->attr.transport->hub_open(&hub, &ping->hub);
 }
 
 /* Starts the worker and connects it. */
-static int start_worker(struct shm_ping *ping)
+static int start_worker(struct slot_ping *ping)
 {
     struct kofn_offer offer, answer;
     pid_t parent = getpid();
-    int rc = kofn_shm.hub_admit(ping->hub, 0, EPOCH, &offer);
+    int rc = ping->attr.transport->hub_admit(ping->hub, 0, EPOCH, &offer);
 
     if (rc)
         return rc;
@@ -334,26 +339,24 @@ static int start_worker(struct shm_ping *ping)
     ping->answers[1] = -1;
     if (read(ping->answers[0], &answer, sizeof(answer)) != sizeof(answer))
         return kofn_error(NULL, KOFN_GONE, "ping: the worker cannot join");
-    return kofn_shm.hub_connect(ping->hub, 0, &answer);
+    return ping->attr.transport->hub_connect(ping->hub, 0, &answer);
 }
 
-int shm_ping_open(unsigned bytes, int here, int there, struct shm_ping **ping_p)
+int slot_ping_open(const struct slot_ping_attr *attr, struct slot_ping **ping_p)
 {
-    struct shm_ping *ping = calloc(1, sizeof(*ping));
+    struct slot_ping *ping = calloc(1, sizeof(*ping));
     int rc;
 
     if (!ping)
         return kofn_error(NULL, KOFN_NO_MEMORY, "ping: out of memory");
-    ping->bytes = bytes;
-    ping->here = here;
-    ping->there = there;
+    ping->attr = *attr;
     ping->orders[0] = ping->orders[1] = ping->answers[0] = ping->answers[1] = -1;
     rc = open_hub(ping);
     if (!rc && (pipe(ping->orders) || pipe(ping->answers)))
         rc = kofn_error_errno(NULL, "ping: pipe");
     rc = rc ? rc : start_worker(ping);
     if (rc) {
-        shm_ping_close(ping);
+        slot_ping_close(ping);
         return rc;
     }
     *ping_p = ping;
@@ -367,7 +370,7 @@ static void close_pipe(const int ends[2])
             close(ends[i]);
 }
 
-void shm_ping_close(struct shm_ping *ping)
+void slot_ping_close(struct slot_ping *ping)
 {
     if (!ping)
         return;
@@ -378,6 +381,6 @@ void shm_ping_close(struct shm_ping *ping)
     close_pipe(ping->orders);
     close_pipe(ping->answers);
     if (ping->hub)
-        kofn_shm.hub_close(ping->hub);
+        ping->attr.transport->hub_close(ping->hub);
     free(ping);
 }

@@ -1,21 +1,28 @@
-/* shm_ping.h: kofn over shared memory, as a ping: a worker's process tells the server's something,
- * the server's answers with a gate. Both do what a server and a worker do anyway: they look, and
- * sleep, if they have to, in the transport's waits, which spin here.
+/* slot_ping.h: kofn over one of its transports, as a ping: a worker's process tells the server's
+ * something, the server's answers with a gate. Both do what a server and a worker do anyway: they
+ * look, and sleep, if they have to, in the transport's waits, which spin here.
  *
  *   beat         one line: a beat goes there, a gate comes back
  *   publication  two lines, payload and stamp: filled, sent, found; a gate comes back
  */
-#ifndef KOFN_BENCHMARKS_SHM_PING_H
-#define KOFN_BENCHMARKS_SHM_PING_H
+#ifndef KOFN_BENCHMARKS_SLOT_PING_H
+#define KOFN_BENCHMARKS_SLOT_PING_H
 
-#include <stdbool.h>
+#include "transports/transport.h"
 
-struct shm_ping;
+struct slot_ping;
 
-/* Starts the worker's process. @bytes of payload; @here and @there: CPUs of server and worker,
- * negative = any. Returns KOFN_NO_MEMORY or KOFN_SYSTEM (logged).
+struct slot_ping_attr {
+    const struct kofn_transport_ops *transport;
+    const char *options; /* the transport's own, may be NULL */
+    unsigned bytes;      /* of payload */
+    int here, there;     /* CPUs of server and worker, negative = any */
+};
+
+/* Starts the worker's process. Returns KOFN_NO_MEMORY, KOFN_SYSTEM or what the transport says
+ * (logged).
  */
-int shm_ping_open(unsigned bytes, int here, int there, struct shm_ping **ping_p);
+int slot_ping_open(const struct slot_ping_attr *attr, struct slot_ping **ping_p);
 
 /* One sample, in ns one way, the median over @blocks blocks of 100 round trips each. Returns
  * KOFN_GONE if the worker does not answer within seconds (logged).
@@ -28,10 +35,10 @@ int shm_ping_open(unsigned bytes, int here, int there, struct shm_ping **ping_p)
  * @read  also time how it is judged and read; else the gate goes out as soon as it is found, and
  * that is done while the worker computes
  */
-int shm_ping_beat(struct shm_ping *ping, unsigned blocks, double *ns);
-int shm_ping_publication(struct shm_ping *ping, bool read, unsigned blocks, double *ns);
+int slot_ping_beat(struct slot_ping *ping, unsigned blocks, double *ns);
+int slot_ping_publication(struct slot_ping *ping, bool read, unsigned blocks, double *ns);
 
 /* Ends the worker's process. NULL is allowed. */
-void shm_ping_close(struct shm_ping *ping);
+void slot_ping_close(struct slot_ping *ping);
 
 #endif
