@@ -181,24 +181,38 @@ static void welcome(struct kofn_server *server, struct kofn_guest *guest)
                  rank);
 }
 
-/* True if somebody has @rank, or is about to: @host and @pid say who. */
-static bool rank_taken(const struct kofn_server *server, uint32_t rank, const char **host,
-                       uint32_t *pid)
+/* The guest that is about to have @rank, or NULL. What it has said last, or that it has ended, may
+ * be there already and unread: a worker that is started again must not find its former self in its
+ * place.
+ */
+static const struct kofn_guest *guest_with(struct kofn_server *server, uint32_t rank, uint64_t now)
 {
-    *host = server->peers[rank].host;
-    *pid = server->peers[rank].pid;
-    if (kofn_member_connected(&server->round.members[rank]))
-        return true;
     for (uint32_t i = 0; i < KOFN_GUESTS; i++) {
         const struct kofn_guest *guest = &server->guests[i];
 
         if (!guest->control || !guest->greeted || guest->hello.hello.rank != rank)
             continue;
+        kofn__guests_event(server, i, now);
+        if (guest->control)
+            return guest;
+    }
+    return NULL;
+}
+
+/* True if somebody has @rank, or is about to: @host and @pid say who. */
+static bool rank_taken(struct kofn_server *server, uint32_t rank, uint64_t now, const char **host,
+                       uint32_t *pid)
+{
+    const struct kofn_guest *guest = guest_with(server, rank, now);
+
+    if (guest) {
         *host = guest->hello.hello.host;
         *pid = pid_of(guest);
         return true;
     }
-    return false;
+    *host = server->peers[rank].host;
+    *pid = server->peers[rank].pid;
+    return kofn_member_connected(&server->round.members[rank]);
 }
 
 /* The first word of @text that is not in the same place of @other, of words with spaces between. */
@@ -241,7 +255,7 @@ static bool same_job(struct kofn_server *server, struct kofn_guest *guest,
 }
 
 static void hello(struct kofn_server *server, struct kofn_guest *guest,
-                  const struct kofn_wire *message)
+                  const struct kofn_wire *message, uint64_t now)
 {
     uint32_t rank = message->hello.rank, pid;
     const char *host;
@@ -253,7 +267,7 @@ static void hello(struct kofn_server *server, struct kofn_guest *guest,
     }
     if (!same_job(server, guest, message))
         return;
-    if (rank_taken(server, rank, &host, &pid)) {
+    if (rank_taken(server, rank, now, &host, &pid)) {
         refuse(server, guest, KOFN_INVALID, "rank %u is taken by pid %u (%s)", rank, pid, host);
         return;
     }
@@ -323,7 +337,7 @@ void kofn__guests_event(struct kofn_server *server, uint32_t index, uint64_t now
     else if (rc)
         drop_guest(server, guest);
     else if (!guest->greeted && message.type == KOFN_WIRE_HELLO)
-        hello(server, guest, &message);
+        hello(server, guest, &message, now);
     else if (guest->welcomed && message.type == KOFN_WIRE_READY)
         ready(server, guest, &message, &fds, now);
     else

@@ -1,5 +1,6 @@
 /* suites.h: the suites of faults, one line a file tests/fault/test_NAME.c; see tests/unit/suites.h.
  */
+SUITE(half_joined)
 SUITE(joining)
 SUITE(joining_tcp)
 SUITE(network)
