@@ -77,6 +77,26 @@ grep -q '^rank ' stopped.out || fail "Ctrl-C: no table"
 [ "$(value rounds stopped.json)" -gt 0 ] || fail "Ctrl-C: no rounds in its JSON"
 for pid in $workers; do kill -0 "$pid" 2>/dev/null && fail "Ctrl-C: worker $pid is still there"; done
 
+# the server is killed: its workers end by themselves, and each says who has left it
+"$kofn" run -n 3 -k 2 -u 5 --delay exp:5ms --seconds 200 --json orphans.json >orphans.out 2>&1 &
+job=$!
+until grep -qs '^round' orphans.out; do kill -0 $job || fail "orphans: $(cat orphans.out)"; done
+workers=$(ps -o pid= --ppid $job)
+[ -n "$workers" ] || fail "orphans: no workers"
+kill -KILL $job
+wait $job
+end=$(($(date +%s) + 30))
+for pid in $workers; do
+    # nobody need be there who collects them: the dead may stay as zombies
+    while ps -o stat= -p "$pid" | grep -qv '^Z'; do
+        [ "$(date +%s)" -lt $end ] || fail "orphans: worker $pid goes on without its server: $(tail -3 orphans.out)"
+    done
+done
+for rank in 0 1 2; do
+    grep -q "rank $rank: the server (pid $job) is gone, in round" orphans.out || fail "orphans: $(tail -5 orphans.out)"
+done
+[ ! -e orphans.json ] || fail "orphans: half a result was written"
+
 # a worker that is killed: the job goes on without it and ends well
 "$kofn" run -n 3 -k 3 -a local -u 5 --delay exp:5ms --seconds 6 --json killed.json >killed.out 2>&1 &
 job=$!
