@@ -193,6 +193,7 @@ struct kofn_member_report {
     double wait_mean;          /* seconds a publication waited for a credit */
     double idle_fraction;      /* 1 - compute / wall time since it joined; NaN before that */
     uint64_t last_progress_ns; /* time of its last beat or publication */
+    double pace_mean;          /* pace over all closed rounds; NaN before the first update */
 };
 
 struct kofn_worker; /* one worker's end; used by one thread at a time */

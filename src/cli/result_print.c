@@ -15,12 +15,12 @@ static const char *const columns[] = {"rank",     "pid",        "<state", "updat
                                       "late",     "refused",    "lost",   "first K", "late p50",
                                       "late p99", "per update", "<cause"};
 
-/* Seconds of a local update: lately, those cut off included, where that is known. */
+/* Seconds of a local update, those cut off included where that is known. */
 static double pace_of(const struct kofn_member_report *member)
 {
     if (!member->finished)
         return NAN;
-    return member->pace > 0 ? member->pace : member->compute_mean;
+    return member->pace_mean > 0 ? member->pace_mean : member->compute_mean;
 }
 
 static void worker_row(struct kofn_table *table, const struct kofn_member_report *member)

@@ -47,6 +47,7 @@ void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t n
         .wait_mean = mean_seconds(member->wait_ns, member->publications),
         .idle_fraction = idle(member, now),
         .last_progress_ns = member->progress_ns,
+        .pace_mean = member->busy_ns ? mean_seconds(member->busy_ns, member->finished) : NAN,
     };
 }
 

@@ -183,7 +183,9 @@ static void test_slow_workers_are_named(void)
     for (uint32_t i = 0; i < 4; i++)
         result.members[i].finished = 10;
     result.members[2].cause = KOFN_CAUSE_COMPUTE;
-    result.members[2].compute_mean = 0.05;
+    result.members[2].compute_mean = 0.03;
+    result.members[2].pace = 0.2; /* lately */
+    result.members[2].pace_mean = 0.05;
     result.members[3].cause = KOFN_CAUSE_DEAD;
     kofn_result_finish(&result, &tally);
     kofn_result_print_summary(&result, stream);
