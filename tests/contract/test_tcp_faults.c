@@ -301,7 +301,7 @@ static bool set_loopback(bool up)
 }
 
 /* In a network of its own, whose one cable is then pulled: exit status 0 if both ends notice. */
-static int lose_the_network(void)
+static int lose_the_network(bool busy)
 {
     struct kofn_arrival arrival = {0};
     struct kofn_offer offer, answer;
@@ -323,6 +323,8 @@ static int lose_the_network(void)
         return 1;
     if (!set_loopback(false))
         return 77;
+    if (busy && kofn_tcp.hub_gate(scene.hub, 0, 1))
+        return 4;
     if (tcp_poll(&scene, &arrival) != KOFN_GONE || arrival.rank ||
         !strstr(scene.caught.last, "no sign of its host for 1.0 s"))
         return 2;
@@ -335,22 +337,52 @@ static int lose_the_network(void)
     return 0;
 }
 
-/* A host that vanishes without a word is noticed within the time-out, by an idle connection too, at
- * both ends.
- */
-static void test_half_open_peers_time_out(void)
+static void pull_the_cable(bool busy)
 {
     int status;
     pid_t child = fork();
 
     if (!child)
-        _exit(lose_the_network());
+        _exit(lose_the_network(busy));
     CU_ASSERT_FATAL(child > 0);
     CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
         kofn_test_skip("no network namespace to be had");
     else
         CU_ASSERT(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+/* A host that vanishes without a word is noticed within the time-out, by an idle connection and by
+ * one on which something is under way, at both ends.
+ */
+static void test_half_open_peers_time_out(void)
+{
+    pull_the_cable(false);
+    pull_the_cable(true);
+}
+
+/* A worker that is stopped, with more for it than its buffers hold, is not given up by its
+ * connection: its host answers.
+ */
+static void test_stopped_reader_is_not_gone(void)
+{
+    uint64_t patience = kofn_now_ns() + 3 * KOFN_NS_PER_S;
+    struct kofn_arrival arrival;
+    struct tcp_client client;
+    struct tcp_scene scene;
+
+    tcp_open(&scene, 1, 1 << 20, KOFN_NS_PER_S, NULL);
+    tcp_join(&scene, 0, 1, &client);
+    for (uint64_t version = 1; version <= 100; version++)
+        publish_model(scene.hub, version);
+    while (kofn_now_ns() < patience) {
+        CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_poll(scene.hub, &arrival, 1), 0);
+        CU_ASSERT_EQUAL(kofn_tcp.hub_gate(scene.hub, 0, patience), 0);
+        kofn_tcp.hub_wait(scene.hub, kofn_now_ns() + 10 * KOFN_NS_PER_MS);
+    }
+    CU_ASSERT_EQUAL(scene.caught.count, 0);
+    tcp_leave(&client, false);
+    tcp_close(&scene);
 }
 
 void contract_tcp_faults(CU_pSuite suite)
@@ -361,4 +393,5 @@ void contract_tcp_faults(CU_pSuite suite)
     CONTRACT_TEST(suite, test_slow_reader_costs_no_memory);
     CONTRACT_TEST(suite, test_slow_hub_costs_no_memory);
     CONTRACT_TEST(suite, test_half_open_peers_time_out);
+    CONTRACT_TEST(suite, test_stopped_reader_is_not_gone);
 }

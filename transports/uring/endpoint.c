@@ -227,6 +227,7 @@ static int usable(struct kofn__tcp_endpoint *endpoint)
 static void send_away(struct kofn__tcp_endpoint *endpoint, enum kofn__link link)
 {
     kofn__endpoint_send(endpoint, link);
+    kofn__endpoint_look(endpoint, kofn_now_ns());
     if (endpoint->streams[link].blocked)
         kofn__driver_hand_over(&endpoint->driver);
     else
@@ -370,7 +371,8 @@ int kofn__tcp_endpoint_wait(struct kofn_endpoint *base, uint64_t seen, uint64_t 
 
     kofn__driver_enter(&endpoint->driver);
     endpoint->seen = seen;
-    rc = kofn__driver_wait(&endpoint->driver, nothing_new, deadline);
+    kofn__endpoint_look(endpoint, kofn_now_ns());
+    rc = kofn__driver_wait(&endpoint->driver, nothing_new, KOFN_MIN(deadline, endpoint->look_ns));
     endpoint->receipts_changed = false;
     endpoint->woke = endpoint->status != 0;
     kofn__driver_leave(&endpoint->driver);

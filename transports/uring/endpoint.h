@@ -44,6 +44,7 @@ struct kofn__tcp_endpoint {
     uint64_t held_after;   /* that model */
     bool receipts_changed; /* since the last wait */
     uint64_t seen;         /* the gate that the wait under way knows already */
+    uint64_t look_ns;      /* when it is looked next whether the server's host is still there */
 
     /* How it has ended. */
     int status;        /* 0 = it has not */
@@ -61,6 +62,9 @@ extern const struct kofn__engine_sink kofn__endpoint_sink;
 
 /* transfer.c: sends what there is to send on this connection, as far as the socket takes it. */
 void kofn__endpoint_send(struct kofn__tcp_endpoint *endpoint, enum kofn__link link);
+
+/* transfer.c: looks, now and then, whether the server's host is still there. */
+void kofn__endpoint_look(struct kofn__tcp_endpoint *endpoint, uint64_t now);
 
 /* transfer.c: where model number @index lies. */
 static inline char *kofn__endpoint_model(const struct kofn__tcp_endpoint *endpoint, uint32_t index)

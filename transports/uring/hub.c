@@ -17,6 +17,8 @@
 #define CHECK_NS (50 * KOFN_NS_PER_MS) /* deadlines are looked at so often */
 #define DRAIN_NS                                                                                   \
     (250 * KOFN_NS_PER_MS) /* a hub that closes waits at most so long for what it sent */
+#define LOOKS 4            /* in a peer's time-out, whether its host is still there */
+#define POLLS 64u          /* between two looks at the clock by hub_poll() */
 #define STRANGERS_SAID 3u  /* the rest is only counted */
 #define COLOUR                                                                                     \
     (2u * KOFN_CACHE_LINE) /* slots begin on different lines of a page: see layout.h of */
@@ -260,14 +262,13 @@ static int hub_read(struct kofn_hub *base, uint32_t rank, uint64_t sequence)
 }
 
 /* Deadlines of all kinds, now and then. */
-static void check_deadlines(struct kofn__tcp_hub *hub)
+static void check_deadlines(struct kofn__tcp_hub *hub, uint64_t now)
 {
-    uint64_t now;
-
-    if (!hub->visitor_count && !hub->missing && !hub->paused_ns)
-        return;
-    now = kofn_now_ns();
-    if (now < hub->check_ns)
+    if (now >= hub->look_ns) {
+        hub->look_ns = now + hub->peer_timeout / LOOKS;
+        kofn__member_look(hub);
+    }
+    if ((!hub->visitor_count && !hub->missing && !hub->paused_ns) || now < hub->check_ns)
         return;
     hub->check_ns = now + CHECK_NS;
     kofn__visitors_expire(hub, now);
@@ -321,7 +322,9 @@ static int hub_poll(struct kofn_hub *base, struct kofn_arrival *arrivals, int ma
 
     kofn__driver_enter(&hub->driver);
     kofn__driver_look(&hub->driver);
-    check_deadlines(hub);
+    if (!(++hub->polls %
+          POLLS)) /* of an owner who never waits, because there is always something */
+        check_deadlines(hub, kofn_now_ns());
     count = collect(hub, arrivals, max);
     if (!count && max > 0 && failure_due(hub))
         failed = kofn__member_failed(hub, kofn_now_ns());
@@ -352,16 +355,23 @@ static uint32_t missing(void *arg)
                                                                    : 1;
 }
 
+/* When a wait has to look at deadlines at the latest. */
+static uint64_t next_check(const struct kofn__tcp_hub *hub)
+{
+    bool strangers = hub->visitor_count || hub->missing || hub->paused_ns;
+    uint64_t next = KOFN_MIN(hub->look_ns, hub->report_ns);
+
+    return strangers ? KOFN_MIN(next, hub->check_ns) : next;
+}
+
 static int hub_wait(struct kofn_hub *base, uint64_t deadline)
 {
     struct kofn__tcp_hub *hub = kofn__tcp_hub(base);
     int rc;
 
     kofn__driver_enter(&hub->driver);
-    check_deadlines(hub);
-    if (hub->missing || hub->visitor_count || hub->paused_ns)
-        deadline = KOFN_MIN(deadline, kofn_deadline(kofn_now_ns(), CHECK_NS));
-    rc = kofn__driver_wait(&hub->driver, missing, KOFN_MIN(deadline, hub->report_ns));
+    check_deadlines(hub, kofn_now_ns());
+    rc = kofn__driver_wait(&hub->driver, missing, KOFN_MIN(deadline, next_check(hub)));
     hub->beats_changed = false;
     kofn__driver_leave(&hub->driver);
     return rc;

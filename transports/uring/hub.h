@@ -82,7 +82,9 @@ struct kofn__tcp_hub {
     struct kofn__visitor visitors[KOFN__VISITORS];
     uint32_t strangers, strangers_said; /* connections that were dropped without a valid token */
     uint64_t paused_ns; /* no descriptor is left: nobody is accepted until then; 0 = not so */
+    uint32_t polls;     /* counts them */
     uint64_t check_ns;  /* when deadlines are looked at next */
+    uint64_t look_ns;   /* when it is looked next whether hosts are still there */
     uint64_t report_ns; /* when the next failure is to be said; KOFN_FOREVER = none */
 
     struct kofn_memory range, models;
@@ -143,6 +145,9 @@ void kofn__member_ended(struct kofn__tcp_hub *hub, struct kofn__member *member,
 
 /* Members whose connections have not come in time have failed. */
 void kofn__member_expire(struct kofn__tcp_hub *hub, uint64_t now);
+
+/* So have those whose hosts have not answered for attr.peer_timeout. */
+void kofn__member_look(struct kofn__tcp_hub *hub);
 
 /* A failure that is to be said by now, or NULL; it counts as said. */
 struct kofn__member *kofn__member_failed(struct kofn__tcp_hub *hub, uint64_t now);

@@ -115,6 +115,22 @@ void kofn__member_expire(struct kofn__tcp_hub *hub, uint64_t now)
     }
 }
 
+void kofn__member_look(struct kofn__tcp_hub *hub)
+{
+    for (uint32_t rank = 0; rank < hub->hub.workers; rank++) {
+        struct kofn__member *member = &hub->members[rank];
+
+        for (int link = 0; link < hub->links && member->place == PLACE_CONNECTED; link++) {
+            struct kofn__stream *stream = &member->streams[link];
+
+            if (stream->fd < 0 || !kofn__socket_lost(stream->fd, hub->peer_timeout))
+                continue;
+            stream->error = ETIMEDOUT;
+            kofn__member_ended(hub, member, stream);
+        }
+    }
+}
+
 struct kofn__member *kofn__member_failed(struct kofn__tcp_hub *hub, uint64_t now)
 {
     struct kofn__member *found = NULL;

@@ -177,7 +177,18 @@ void kofn__socket_tune(int fd, uint64_t peer_timeout)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
+/* Where the other side has no room, nothing is under way but probes, which its kernel answers. What
+ * has not been sent again yet is merely new: after a silence in which there was nothing to say.
+ */
+bool kofn__socket_lost(int fd, uint64_t peer_timeout)
+{
+    struct tcp_info info;
+    socklen_t length = sizeof(info);
+
+    return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) && info.tcpi_unacked &&
+           info.tcpi_retransmits && info.tcpi_last_ack_recv * KOFN_NS_PER_MS >= peer_timeout;
 }
 
 void kofn__socket_name(int fd, char name[KOFN__SOCKET_NAME])

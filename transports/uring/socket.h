@@ -26,8 +26,16 @@ int kofn__socket_accept(int listener, int *fd);
 int kofn__socket_connect(const char *host, uint16_t port, uint64_t deadline, int *fd,
                          const struct kofn_log *log);
 
-/* No delay; after @peer_timeout ns without a sign of the other host the connection has failed. */
+/* No delay; after about @peer_timeout ns without a sign of the other host a connection that is idle
+ * has failed. TCP_USER_TIMEOUT, which is for those that are not, is not set: it would also end one
+ * whose reader is merely stopped. For those there is kofn__socket_lost().
+ */
 void kofn__socket_tune(int fd, uint64_t peer_timeout);
+
+/* True if what was sent last has not been acknowledged for @peer_timeout ns, although there is room
+ * for it at the other side.
+ */
+bool kofn__socket_lost(int fd, uint64_t peer_timeout);
 
 /* Where the other side is, "10.0.0.7:1234", for messages. */
 #define KOFN__SOCKET_NAME (KOFN_HOST_BYTES + 8)

@@ -7,6 +7,9 @@
 
 #include "base/barrier.h"
 #include "transports/uring/endpoint.h"
+#include "transports/uring/socket.h"
+
+#define LOOKS 4 /* in the peer's time-out, whether its host is still there */
 
 /* ---- how it ends ---- */
 
@@ -33,6 +36,21 @@ static void ended(struct kofn__tcp_endpoint *endpoint, struct kofn__stream *stre
     else
         snprintf(why, sizeof(why), "%s", strerror_r(error, text, sizeof(text)));
     end(endpoint, error == ETIMEDOUT ? KOFN_TIMEOUT : KOFN_GONE, why);
+}
+
+void kofn__endpoint_look(struct kofn__tcp_endpoint *endpoint, uint64_t now)
+{
+    if (now < endpoint->look_ns)
+        return;
+    endpoint->look_ns = now + endpoint->peer_timeout / LOOKS;
+    for (int link = 0; link < LINKS; link++) {
+        struct kofn__stream *stream = &endpoint->streams[link];
+
+        if (stream->fd < 0 || !kofn__socket_lost(stream->fd, endpoint->peer_timeout))
+            continue;
+        stream->error = ETIMEDOUT;
+        ended(endpoint, stream);
+    }
 }
 
 static void cut_off(struct kofn__tcp_endpoint *endpoint, const char *why)
