@@ -1,7 +1,8 @@
 /* A whole round over shared memory: 8 workers fill an update each, the server merges all of them,
  * every worker reads the model that comes of it. A large round (4 MiB) and a small one (4 KiB).
  *
- * Contenders: Open MPI's MPI_Allreduce, an Open MPI star, PyTorch's gloo.
+ * Contenders: Open MPI's MPI_Allreduce, an Open MPI star, PyTorch's gloo; and the
+ * traffic between cores and memory that no round can do without.
  */
 #include "benchmarks/cores.h"
 #include "benchmarks/harness.h"
@@ -27,17 +28,20 @@ static int compare_large(struct bench *bench, uint32_t cores)
         .shape = &large, .kind = "allreduce", .settings = MPI_SETTINGS};
     static struct round_mpi star = {.shape = &large, .kind = "star", .settings = MPI_SETTINGS};
     static struct round_gloo gloo = {.shape = &large};
+    static struct round_memory memory = {.shape = &large};
     static struct bench_contender ours = {.name = "kofn", round_kofn_measure, &view};
     static struct bench_contender copying = {
         .name = "kofn, models copied", round_kofn_measure, &copy};
     static struct bench_contender others[] = {
         {.name = "MPI_Allreduce", round_mpi_measure, &reduce},
         {.name = "Open MPI star", round_mpi_measure, &star},
-        {.name = "gloo gather and broadcast", round_gloo_measure, &gloo}};
-    struct bench_contender *all[] = {&ours, &copying, &others[0], &others[1], &others[2]};
+        {.name = "gloo gather and broadcast", round_gloo_measure, &gloo},
+        {.name = "its memory traffic alone", round_memory_measure, &memory}};
+    struct bench_contender *all[] = {&ours,      &copying,   &others[0],
+                                     &others[1], &others[2], &others[3]};
     int rc;
 
-    view.merge_threads = copy.merge_threads = cores;
+    view.merge_threads = copy.merge_threads = memory.threads = cores;
     rc = bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
     if (!rc)
         rc = bench_compare(bench, "round of 4 MiB, 8 workers, shm", "us", &ours, &others[0],
@@ -48,6 +52,8 @@ static int compare_large(struct bench *bench, uint32_t cores)
     if (!rc)
         rc = bench_compare(bench, "round of 4 MiB, 8 workers, shm", "us", &ours, &others[2],
                            "<= 0.05");
+    if (!rc)
+        rc = bench_compare(bench, "round of 4 MiB, 8 workers, shm", "us", &ours, &others[3], NULL);
     if (!rc)
         rc = bench_compare(bench, "round of 4 MiB, 8 workers, shm, models copied", "us", &copying,
                            &others[0], NULL);

@@ -36,9 +36,16 @@ struct round_gloo {
     const struct round_shape *shape;
 };
 
+/* The least that a round moves: @threads fill, merge and read, and nothing goes between them. */
+struct round_memory {
+    const struct round_shape *shape;
+    uint32_t threads;
+};
+
 /* Each is a bench_contender.measure: @arg is the structure above, @us the sample. */
 int round_kofn_measure(void *arg, double *us, const char **why);
 int round_mpi_measure(void *arg, double *us, const char **why);
 int round_gloo_measure(void *arg, double *us, const char **why);
+int round_memory_measure(void *arg, double *us, const char **why);
 
 #endif
