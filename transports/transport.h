@@ -119,7 +119,8 @@ struct kofn_endpoint {
     const struct kofn_log *log;
     struct kofn_geometry slot, model;
     uint32_t rank, epoch;
-    const struct kofn_block *block; /* the gate, read with one load, and the receipts */
+    const struct kofn_block *block; /* the gate, read with one load, and again while that is torn;
+                                       the receipts */
     void *buffers; /* geometry `slot`: where payloads are filled before they are published */
 };
 

@@ -74,6 +74,11 @@ void world_publish(struct world *world, uint32_t rank, uint64_t sequence);
 void endpoint_fill(struct kofn_endpoint *endpoint, uint64_t sequence);
 int endpoint_publish(struct kofn_endpoint *endpoint, uint64_t sequence);
 
+/* The gate of @endpoint, or @seen while it is that or torn: a device may copy a word byte by byte,
+ * and who counts gates must not take half of one for another.
+ */
+uint64_t endpoint_gate(const struct kofn_endpoint *endpoint, uint64_t seen);
+
 /* True if all bytes at @payload are those of this publication. */
 bool payload_is(const void *payload, uint64_t bytes, uint32_t rank, uint32_t epoch,
                 uint64_t sequence);

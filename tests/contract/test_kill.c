@@ -37,7 +37,7 @@ static uint64_t next_gate(struct kofn_endpoint *endpoint, uint64_t seen)
 {
     uint64_t deadline = contract_deadline(), gate;
 
-    while ((gate = kofn_peer_load64(&endpoint->block->gate)) == seen)
+    while ((gate = endpoint_gate(endpoint, seen)) == seen)
         if (endpoint->ops->endpoint_wait(endpoint, seen, deadline) || kofn_now_ns() >= deadline)
             _exit(3);
     return gate;

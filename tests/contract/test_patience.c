@@ -35,7 +35,7 @@ static bool await_gate(struct crew *crew, uint64_t *seen)
     struct kofn_endpoint *first = crew->world->endpoints[0];
     uint64_t deadline = kofn_now_ns() + WAIT_NS, word;
 
-    while ((word = kofn_peer_load64(&first->block->gate)) == *seen)
+    while ((word = endpoint_gate(first, *seen)) == *seen)
         if (first->ops->endpoint_wait(first, *seen, deadline) || kofn_now_ns() >= deadline)
             return false;
     *seen = word;

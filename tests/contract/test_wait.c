@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include "base/barrier.h"
 #include "base/clock.h"
@@ -108,6 +109,13 @@ static void take_time(struct manner *manner)
             kofn_cpu_relax();
 }
 
+/* @found: the word, or the number, that was there instead. */
+static void say_overdue(const char *who, const char *what, uint64_t number, uint64_t found)
+{
+    printf("# the %s has waited in vain for %s %llu: found 0x%llx\n", who, what,
+           (unsigned long long)number, (unsigned long long)found);
+}
+
 struct partner {
     struct kofn_endpoint *endpoint;
     struct manner manner;
@@ -137,9 +145,10 @@ static void *answer_gates(void *arg)
         uint64_t deadline = kofn_now_ns() + WAIT_NS;
         uint32_t turn = 0;
 
-        while ((gate = kofn_peer_load64(&partner->endpoint->block->gate)) == seen &&
-               !partner->failed)
+        while ((gate = endpoint_gate(partner->endpoint, seen)) == seen && !partner->failed)
             partner->failed = !partner_wait(partner, seen, deadline, turn++);
+        if (partner->failed)
+            say_overdue("worker", "gate", round, gate);
         seen = gate;
         take_time(&partner->manner);
         partner->endpoint->ops->endpoint_beat(partner->endpoint, beat_word(round));
@@ -162,6 +171,8 @@ static void *answer_receipts(void *arg)
         endpoint_publish(partner->endpoint, round);
         while (kofn_block_get_receipt(partner->endpoint->block, round, &line) && !partner->failed)
             partner->failed = !partner_wait(partner, 0, deadline, turn++);
+        if (partner->failed)
+            say_overdue("worker", "receipt", round, 0);
     }
     return NULL;
 }
@@ -204,6 +215,8 @@ static bool ask_for_beats(struct world *world, struct manner *manner, uint32_t r
         contract_ops()->hub_gate(world->hub, 1, gate_word(round));
         while (!lost && kofn_hub_beat_word(world->hub, 1) != beat_word(round))
             lost = !hub_turn(world, manner, deadline, turn++);
+        if (lost)
+            say_overdue("hub", "beat", round, kofn_hub_beat_word(world->hub, 1));
     }
     return !lost;
 }
@@ -222,6 +235,8 @@ static bool hand_out_receipts(struct world *world, struct manner *manner, uint32
         while (!lost && contract_ops()->hub_poll(world->hub, &arrival, 1) == 0)
             lost = !hub_turn(world, manner, deadline, turn++);
         lost |= arrival.sequence != line.sequence;
+        if (lost)
+            say_overdue("hub", "publication", line.sequence, arrival.sequence);
         take_time(manner);
         contract_ops()->hub_receipt(world->hub, 1, &line);
     }

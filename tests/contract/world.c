@@ -164,6 +164,13 @@ int endpoint_publish(struct kofn_endpoint *endpoint, uint64_t sequence)
     return endpoint->ops->endpoint_publish(endpoint, &stamp);
 }
 
+uint64_t endpoint_gate(const struct kofn_endpoint *endpoint, uint64_t seen)
+{
+    uint64_t word = kofn_peer_load64(&endpoint->block->gate);
+
+    return kofn_word_whole(word) ? word : seen;
+}
+
 void world_publish(struct world *world, uint32_t rank, uint64_t sequence)
 {
     endpoint_fill(world->endpoints[rank], sequence);

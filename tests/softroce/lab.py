@@ -1,7 +1,6 @@
 """What the tests are given: guests, and a place to count what has passed."""
 
 import os
-import re
 
 import guest
 
@@ -23,17 +22,18 @@ class Counts:
         self.lines.append(text)
 
     def tap(self, lines):
-        """Counts what a program of tests says (TAP)."""
+        """Counts what a program of tests says (TAP); of a test that fails, also what it says before and after."""
+        said, failing = [], False
         for line in lines:
-            if re.match(r"ok .*# SKIP", line):
-                self.skipped += 1
-            elif line.startswith("ok "):
-                self.passed += 1
-            elif line.startswith("not ok "):
-                self.failed += 1
-                self.lines.append(line)
-            elif line.startswith("# ") and self.failed:
-                self.lines.append(line)
+            if line.startswith("# "):
+                (self.lines if failing else said).append(line)
+            elif line.startswith(("ok ", "not ok ")):
+                failing = line.startswith("not ")
+                self.failed += failing
+                self.skipped += not failing and " # SKIP" in line
+                self.passed += not failing and " # SKIP" not in line
+                self.lines += said + [line] if failing else []
+                said = []
 
 
 def expect(condition, what):
