@@ -39,9 +39,10 @@ int kofn__tcp_parse(const char *address, struct kofn_tcp_name *name, const struc
     text.length = (size_t)(colon - host);
     if (text.length > 2 && *host == '[' && colon[-1] == ']')
         text = (struct kofn_text){host + 1, text.length - 2};
-    else if (memchr(host, ':', text.length) || memchr(host, '[', text.length))
+    else if (memchr(host, ':', text.length))
         return refuse(address, log);
-    if (!text.length || text.length >= sizeof(name->host))
+    if (!text.length || text.length >= sizeof(name->host) || memchr(text.start, '[', text.length) ||
+        memchr(text.start, ']', text.length))
         return refuse(address, log);
     if (kofn_text_is(text, "*"))
         text.length = 0;
