@@ -124,11 +124,17 @@ struct kofn_endpoint {
     void *buffers; /* geometry `slot`: where payloads are filled before they are published */
 };
 
+/* A line about what a transport finds on this host: "engine", "io_uring". */
+typedef void (*kofn_finding)(void *arg, const char *what, const char *text);
+
 struct kofn_transport_ops {
     size_t size; /* of this table: a shorter one comes from an older transport */
     const char *name;
     const char *summary;   /* one line for `kofn info` */
     uint32_t capabilities; /* enum kofn_capability */
+
+    /* Calls @finding for everything that this host has for it. NULL = there is nothing to find. */
+    void (*describe)(kofn_finding finding, void *arg);
 
     /* ---- the hub ---- */
 

@@ -10,6 +10,7 @@
 
 #include "cli/info.h"
 #include "cli/output.h"
+#include "theory/special.h"
 
 static uint64_t soft_limit(int resource)
 {
@@ -49,6 +50,7 @@ static int show(const struct kofn_options *options)
 {
     struct kofn_info info = {.options = options,
                              .openblas = openblas_description(),
+                             .gsl = kofn_special_library(),
                              .memlock = soft_limit(RLIMIT_MEMLOCK),
                              .nofile = soft_limit(RLIMIT_NOFILE)};
     const char *path = options->conf.json;

@@ -10,6 +10,7 @@ struct kofn_info {
     const struct kofn_options *options;
     const char *openblas;     /* its own description; NULL = not built in */
     const char *hwloc;        /* version; NULL = not built in */
+    const char *gsl;          /* the same */
     uint64_t memlock, nofile; /* soft limits; UINT64_MAX = none */
     struct kofn_cpu_quota quota;
     struct kofn_place_map map; /* of options->conf.workers workers; workers = 0: not known */

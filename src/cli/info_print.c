@@ -1,11 +1,13 @@
 #include <jansson.h>
 #include <kofn/kofn.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "algorithms/algorithm.h"
 #include "cli/info.h"
 #include "cli/json.h"
 #include "cli/table.h"
+#include "math/reduce.h"
 #include "train/model.h"
 #include "transports/transport.h"
 
@@ -24,6 +26,29 @@ static void print_built_in(const struct kofn_info *info)
     printf("  OpenBLAS           %s\n",
            info->openblas ? info->openblas : "no: softmax and mlp cannot be trained");
     printf("  hwloc              %s\n", info->hwloc ? info->hwloc : "no: cores are not known");
+    printf("  GSL                %s\n",
+           info->gsl ? info->gsl : "no: plans are simulated where quadrature would do");
+    printf("  jansson, zlib      %s, %s\n", jansson_version_str(), zlibVersion());
+    printf("  merge kernels      %s\n", kofn_reduce_select()->name);
+}
+
+static void print_finding(void *arg, const char *what, const char *text)
+{
+    const char *const *transport = arg;
+    char name[KOFN_CELL_BYTES];
+
+    snprintf(name, sizeof(name), "%s %s", *transport, what);
+    printf("  %-18s %s\n", name, text);
+}
+
+static void print_findings(void)
+{
+    const struct kofn_transport_ops *transport;
+
+    printf("\nTransports on this host\n");
+    for (size_t i = 0; (transport = kofn_transport_at(i)); i++)
+        if (transport->describe)
+            transport->describe(print_finding, &(const char *){transport->name});
 }
 
 static void print_limit(const char *name, uint64_t value, bool bytes)
@@ -78,6 +103,7 @@ static void print_options(const struct kofn_options *options)
 void kofn_info_print(const struct kofn_info *info)
 {
     print_built_in(info);
+    print_findings();
     print_machine(info);
     print_options(info->options);
 }
@@ -87,6 +113,26 @@ void kofn_info_print(const struct kofn_info *info)
 static json_t *limit_json(uint64_t value)
 {
     return value > INT64_MAX ? json_null() : json_integer((json_int_t)value);
+}
+
+static void add_finding(void *arg, const char *what, const char *text)
+{
+    json_object_set_new(arg, what, kofn_json_text(text));
+}
+
+static json_t *findings_json(void)
+{
+    const struct kofn_transport_ops *transport;
+    json_t *json = json_object();
+
+    for (size_t i = 0; (transport = kofn_transport_at(i)); i++) {
+        json_t *one = json_object();
+
+        if (transport->describe)
+            transport->describe(add_finding, one);
+        json_object_set_new(json, transport->name, one);
+    }
+    return json;
 }
 
 static void set_built_in(json_t *json, const struct kofn_info *info)
@@ -107,6 +153,10 @@ static void set_built_in(json_t *json, const struct kofn_info *info)
     json_object_set_new(json, "models", models);
     json_object_set_new(json, "openblas", kofn_json_text(info->openblas));
     json_object_set_new(json, "hwloc", kofn_json_text(info->hwloc));
+    json_object_set_new(json, "gsl", kofn_json_text(info->gsl));
+    json_object_set_new(json, "jansson", json_string(jansson_version_str()));
+    json_object_set_new(json, "zlib", json_string(zlibVersion()));
+    json_object_set_new(json, "merge_kernels", json_string(kofn_reduce_select()->name));
 }
 
 static json_t *limits_json(const struct kofn_info *info)
@@ -177,6 +227,7 @@ int kofn_info_write_json(const struct kofn_info *info, FILE *stream, const struc
     json_t *json = json_object();
 
     set_built_in(json, info);
+    json_object_set_new(json, "findings", findings_json());
     json_object_set_new(json, "limits", limits_json(info));
     json_object_set_new(json, "places", places_json(&info->map));
     json_object_set_new(json, "config_file",

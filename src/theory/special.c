@@ -7,6 +7,7 @@
 #include <gsl/gsl_fft_complex.h>
 #include <gsl/gsl_integration.h>
 #include <gsl/gsl_sf_gamma.h>
+#include <gsl/gsl_version.h>
 
 /* what is asked of one integral, and how often its range may be halved */
 #define RELATIVE 1e-10
@@ -15,6 +16,11 @@
 bool kofn_special_available(void)
 {
     return true;
+}
+
+const char *kofn_special_library(void)
+{
+    return gsl_version;
 }
 
 static double settled(int rc, gsl_sf_result result)
@@ -95,6 +101,11 @@ void kofn_special_transform(double *values, size_t count)
 bool kofn_special_available(void)
 {
     return false;
+}
+
+const char *kofn_special_library(void)
+{
+    return NULL;
 }
 
 double kofn_special_gamma(double n, double time)

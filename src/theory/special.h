@@ -11,6 +11,9 @@
 
 bool kofn_special_available(void);
 
+/* "2.7.1"; NULL without GSL. */
+const char *kofn_special_library(void);
+
 /* P(n events of a Poisson stream of rate 1 by @time): the regularised lower incomplete gamma
  * function; n >= 1. And 1 - that. */
 double kofn_special_gamma(double n, double time);

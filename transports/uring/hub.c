@@ -377,11 +377,24 @@ static int hub_wait(struct kofn_hub *base, uint64_t deadline)
     return rc;
 }
 
+static void describe(kofn_finding finding, void *arg)
+{
+    const char *reason;
+    char text[160];
+
+    if (kofn__engine_uring_allowed(&reason))
+        snprintf(text, sizeof(text), "io_uring");
+    else
+        snprintf(text, sizeof(text), "epoll, because %s", reason);
+    finding(arg, "engine", text);
+}
+
 const struct kofn_transport_ops kofn_tcp = {
     .size = sizeof(kofn_tcp),
     .name = "tcp",
     .summary = "TCP between hosts, by io_uring where that is allowed",
     .capabilities = KOFN_CAP_READ,
+    .describe = describe,
     .hub_open = hub_open,
     .hub_close = hub_close,
     .hub_admit = kofn__tcp_hub_admit,
