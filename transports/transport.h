@@ -85,6 +85,7 @@ struct kofn_endpoint_attr {
     struct kofn_geometry slot, model;
     uint64_t spin;
     struct kofn_path path; /* of the control connection: path.peer is where the server is */
+    const char *server;    /* who that is, for messages; outlives the endpoint */
     uint64_t peer_timeout; /* as in kofn_hub_attr */
     const char *options;   /* as in kofn_hub_attr; each side has its own */
     void *context;         /* as in kofn_hub_attr */
@@ -119,6 +120,7 @@ struct kofn_endpoint {
     const struct kofn_log *log;
     struct kofn_geometry slot, model;
     uint32_t rank, epoch;
+    const char *server;             /* who it is, for messages */
     const struct kofn_block *block; /* the gate, read with one load, and again while that is torn;
                                        the receipts */
     void *buffers; /* geometry `slot`: where payloads are filled before they are published */

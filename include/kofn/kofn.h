@@ -51,8 +51,10 @@ uint64_t kofn_spin_budget(uint32_t threads);
 
 /* Connects to a server and joins its job with rank @attr->rank.
  * Waits for a server that is not there yet until @attr->timeout.
- * Returns KOFN_TIMEOUT (no server), KOFN_REFUSED (wrong sizes, rank taken or out of range: the
- * server's reason is logged), KOFN_PROTOCOL, KOFN_NO_MEMORY, KOFN_SYSTEM.
+ * Returns KOFN_TIMEOUT (no server), KOFN_REFUSED (wrong sizes, rank taken or out of range, another
+ * transport or workload: the server's reason is logged), KOFN_UNSUPPORTED (this build lacks the
+ * server's transport), KOFN_PROTOCOL, KOFN_NO_MEMORY, KOFN_SYSTEM; KOFN_INTERRUPTED by a signal
+ * while there was no server yet.
  */
 int kofn_worker_open(const struct kofn_worker_attr *attr, struct kofn_worker **worker_p);
 

@@ -81,12 +81,12 @@ int kofn_listener_accept(const struct kofn_listener *listener, struct kofn_chann
 
 /* A little less than @pause at random, so that those who wait for one server do not all come at
  * once. */
-static void sleep_for(uint64_t pause, uint64_t now)
+static int sleep_for(uint64_t pause, uint64_t now)
 {
     uint64_t ns = pause - (now ^ (uint64_t)getpid() * 2654435761u) % (pause / 4);
     struct timespec time = {.tv_sec = 0, .tv_nsec = (long)ns};
 
-    nanosleep(&time, NULL);
+    return nanosleep(&time, NULL) ? KOFN_INTERRUPTED : 0;
 }
 
 int kofn_channel_connect(const struct kofn_connect_attr *attr, struct kofn_channel **channel_p)
@@ -106,7 +106,8 @@ int kofn_channel_connect(const struct kofn_connect_attr *attr, struct kofn_chann
             kofn_log(attr->log, KOFN_LOG_WARN, "no server at %s yet: %s; waiting for it",
                      attr->address, why);
         said |= now - began > SAY_NS;
-        sleep_for(KOFN_MIN(pause, attr->deadline - now + KOFN_NS_PER_MS), now);
+        if (sleep_for(KOFN_MIN(pause, attr->deadline - now + KOFN_NS_PER_MS), now))
+            return KOFN_INTERRUPTED;
         pause = KOFN_MIN(pause + pause / 2, RETRY_MAX_NS);
     }
     if (rc)

@@ -85,7 +85,8 @@ int kofn_listener_accept(const struct kofn_listener *listener, struct kofn_chann
                          const struct kofn_log *log);
 
 /* Connects, waiting for the other side to appear until the deadline. KOFN_TIMEOUT, KOFN_INVALID
- * (not an address), KOFN_SYSTEM, KOFN_NO_MEMORY. The look-up of a name has a time-out of its own.
+ * (not an address), KOFN_SYSTEM, KOFN_NO_MEMORY, KOFN_INTERRUPTED (by a signal, while it waited).
+ * The look-up of a name has a time-out of its own.
  */
 int kofn_channel_connect(const struct kofn_connect_attr *attr, struct kofn_channel **channel_p);
 

@@ -231,7 +231,7 @@ static bool same_job(struct kofn_server *server, struct kofn_guest *guest,
                      const struct kofn_wire *message)
 {
     const char *transport = message->hello.transport, *own = server->hub->ops->name;
-    const char *theirs = message->hello.workload, *ours = server->attr.workload;
+    const char *theirs = message->hello.workload, *ours = server->workload;
     struct kofn_text here, there;
 
     if (*transport && strcmp(transport, own)) {
@@ -245,7 +245,7 @@ static bool same_job(struct kofn_server *server, struct kofn_guest *guest,
                (unsigned long long)server->attr.parameters);
         return false;
     }
-    if (!*theirs || !ours || !strncmp(theirs, ours, KOFN_WIRE_TEXT_BYTES - 1))
+    if (!*theirs || !*ours || !strcmp(theirs, ours))
         return true;
     here = other_word(ours, theirs);
     there = other_word(theirs, ours);

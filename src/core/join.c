@@ -75,6 +75,16 @@ static int check_job(const struct kofn_worker *worker, const struct kofn_worker_
                       attr->rank);
 }
 
+/* "pid 7, shm:kofn"; over a network with the host that has answered: names can have several. */
+static void name_server(struct kofn_worker *worker, const char *address)
+{
+    bool network = worker->control->network;
+
+    snprintf(worker->server, sizeof(worker->server), "%s%spid %u, %s",
+             network ? worker->control->path.peer : "", network ? ", " : "", worker->server_pid,
+             address);
+}
+
 /* Opens the worker's end of the transport from the server's offer, and answers with its own. */
 static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_attr *attr,
                          const struct kofn_wire *welcome, const struct kofn_fds *fds)
@@ -84,6 +94,7 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
                                           .epoch = worker->job.epoch,
                                           .spin = attr->spin,
                                           .path = worker->control->path,
+                                          .server = worker->server,
                                           .peer_timeout = worker->timeout,
                                           .options = attr->transport_options,
                                           .log = worker->log};
@@ -153,6 +164,7 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
         kofn_fds_close(&fds);
         return rc;
     }
+    name_server(worker, attr->address);
     rc = open_endpoint(worker, attr, &message, &fds);
     if (rc)
         return rc;
@@ -202,14 +214,14 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
     if (rc == KOFN_GONE || rc == KOFN_PROTOCOL) {
         worker->server_gone = true;
         return kofn_error(worker->log, KOFN_GONE,
-                          "rank %u: the server (pid %u) is gone, in round %u; its job cannot go on",
-                          worker->endpoint->rank, worker->server_pid, worker->round);
+                          "rank %u: the server (%s) is gone, in round %u; its job cannot go on",
+                          worker->endpoint->rank, worker->server, worker->round);
     }
     if (now - worker->heard_ns > worker->timeout) {
         worker->heard_ns = now; /* said once for every time-out */
         return kofn_error(worker->log, KOFN_TIMEOUT,
-                          "rank %u: no sign of the server (pid %u) for %.1f s, in round %u",
-                          worker->endpoint->rank, worker->server_pid, (double)worker->timeout / 1e9,
+                          "rank %u: no sign of the server (%s) for %.1f s, in round %u",
+                          worker->endpoint->rank, worker->server, (double)worker->timeout / 1e9,
                           worker->round);
     }
     return 0;

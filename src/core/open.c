@@ -2,6 +2,7 @@
 #include "core/server.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -257,6 +258,8 @@ int kofn__server_open(const struct kofn_server_attr *attr,
     server->log = known.log;
     fill_defaults(&server->attr);
     rc = check(&server->attr, transport);
+    if (!rc && known.workload)
+        snprintf(server->workload, sizeof(server->workload), "%s", known.workload);
     if (!rc)
         rc = open_parts(server, transport, context);
     if (rc) {

@@ -6,6 +6,7 @@
 #include "core/attr.h"
 
 #define STOP_NS (2 * KOFN_NS_PER_S)
+#define SAY_NS (10 * KOFN_NS_PER_S) /* between two words about who is waited for */
 
 const char *kofn_server_address(const struct kofn_server *server)
 {
@@ -44,10 +45,23 @@ static void list_missing(const struct kofn_server *server, char *text, size_t ro
         snprintf(text + used, room - used, " and %u more", missing - listed);
 }
 
+/* Says now and then who is waited for. @say_ns: in and out, when the next time is */
+static void say_missing(const struct kofn_server *server, uint64_t now, uint64_t *say_ns)
+{
+    char missing[256];
+
+    if (now < *say_ns)
+        return;
+    *say_ns = now + SAY_NS;
+    list_missing(server, missing, sizeof(missing));
+    kofn_log(server->log, KOFN_LOG_WARN, "waiting for rank %s: %u of %u workers have joined",
+             missing, joined(server), server->attr.workers);
+}
+
 static int wait_for_workers(struct kofn_server *server)
 {
     uint64_t began = kofn_now_ns(), deadline = kofn_deadline(began, server->attr.join_timeout),
-             now = began;
+             now = began, say_ns = began + SAY_NS;
     char missing[256];
 
     while (joined(server) < server->attr.workers && now < deadline) {
@@ -58,6 +72,7 @@ static int wait_for_workers(struct kofn_server *server)
         if (rc && rc != KOFN_INTERRUPTED)
             return rc;
         now = kofn_now_ns();
+        say_missing(server, now, &say_ns);
     }
     if (joined(server) == server->attr.workers)
         return 0;

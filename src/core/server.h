@@ -98,8 +98,9 @@ struct kofn_server {
     bool listening;     /* for more guests */
     uint64_t listen_ns; /* not before this */
     struct kofn_guest guests[KOFN_GUESTS];
-    uint32_t leaving;  /* members that have said BYE and are waited for */
-    uint64_t alive_ns; /* when workers were last told that the server lives */
+    uint32_t leaving;                    /* members that have said BYE and are waited for */
+    uint64_t alive_ns;                   /* when workers were last told that the server lives */
+    char workload[KOFN_WIRE_TEXT_BYTES]; /* "" = not compared */
     bool serving, stopped;
 
     struct kofn_server_attr attr;

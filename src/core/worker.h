@@ -12,6 +12,8 @@
 #include "math/reduce.h"
 #include "transports/transport.h"
 
+#define KOFN_SERVER_BYTES (KOFN_ADDRESS_BYTES + KOFN_HOST_BYTES + 32)
+
 struct kofn_worker {
     /* Read and written at every local update. */
     struct kofn_endpoint *endpoint;
@@ -51,6 +53,7 @@ struct kofn_worker {
     /* The control channel, looked at now and then. */
     struct kofn_channel *control; /* NULL: none, in tests that join their ends themselves */
     uint32_t server_pid;
+    char server[KOFN_SERVER_BYTES]; /* who it is, for messages */
     uint64_t heard_ns, looked_ns;
     bool server_gone;
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/barrier.h"
@@ -247,6 +248,40 @@ static void test_layout_keeps_ranks_apart(void)
     }
 }
 
+/* How many mappings of kofn's shared memory this process has. */
+static int count_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    int count = 0;
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(maps);
+    while (fgets(line, sizeof(line), maps))
+        count += strstr(line, "memfd:kofn-") != NULL;
+    fclose(maps);
+    return count;
+}
+
+/* A process that is forked from the hub's has none of its mappings, which it could write through.
+ */
+static void test_a_fork_inherits_nothing(void)
+{
+    struct kofn_hub *hub = open_hub();
+    struct kofn_offer offer;
+    int status;
+    pid_t child;
+
+    CU_ASSERT_EQUAL_FATAL(kofn_shm.hub_admit(hub, 1, 1, &offer), 0);
+    CU_ASSERT(count_mappings() >= 4); /* models, bell, a worker's memory and its block */
+    child = fork();
+    if (child == 0)
+        _exit(count_mappings());
+    CU_ASSERT_EQUAL_FATAL(waitpid(child, &status, 0), child);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    kofn_offer_close(&offer);
+    kofn_shm.hub_close(hub);
+}
+
 void contract_add_isolation(void)
 {
     CU_pSuite suite = CU_add_suite("isolation", NULL, NULL);
@@ -254,6 +289,7 @@ void contract_add_isolation(void)
     CONTRACT_TEST(suite, test_worker_writes_its_own_alone);
     CONTRACT_TEST(suite, test_sizes_are_sealed);
     CONTRACT_TEST(suite, test_no_descriptor_is_kept_for_a_worker);
+    CONTRACT_TEST(suite, test_a_fork_inherits_nothing);
     CONTRACT_TEST(suite, test_hostile_worker_breaks_itself_alone);
     CONTRACT_TEST(suite, test_a_thousand_workers);
     CONTRACT_TEST(suite, test_layout_keeps_ranks_apart);

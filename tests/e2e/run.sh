@@ -69,6 +69,13 @@ job=$!
 until grep -q '^round' stopped.out; do kill -0 $job || fail "Ctrl-C: $(cat stopped.out)"; done
 workers=$(ps -o pid= --ppid $job)
 [ -n "$workers" ] || fail "Ctrl-C: no workers"
+# nothing of the server is in a worker's hands: it can write its own slot, and ring
+for pid in $workers; do
+    grep -q 'rw-s.*memfd:kofn-\(models\|block\)' "/proc/$pid/maps" && fail "isolation: $(grep kofn "/proc/$pid/maps")"
+    [ "$(grep -c 'memfd:kofn-worker' "/proc/$pid/maps")" -eq 1 ] || fail "isolation: $(grep kofn "/proc/$pid/maps")"
+    # shellcheck disable=SC2010 # what they point to is wanted
+    ls -l "/proc/$pid/fd" | grep 'memfd:kofn\|eventpoll' && fail "isolation: descriptors of the server"
+done
 kill -TERM $job # a background job of sh ignores SIGINT; the program treats both alike
 wait $job
 status=$?
@@ -93,7 +100,7 @@ for pid in $workers; do
     done
 done
 for rank in 0 1 2; do
-    grep -q "rank $rank: the server (pid $job) is gone, in round" orphans.out || fail "orphans: $(tail -5 orphans.out)"
+    grep -q "rank $rank: the server (pid $job, shm:.*) is gone, in round" orphans.out || fail "orphans: $(tail -5 orphans.out)"
 done
 [ ! -e orphans.json ] || fail "orphans: half a result was written"
 

@@ -151,7 +151,7 @@ static void test_no_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &before);
     while (taken)
         close(spare[--taken]);
-    while (cluster_member(&cluster, 1).epoch < 2)
+    while (cluster_member(&cluster, 1).state == KOFN_MEMBER_GONE)
         CU_ASSERT_FATAL(cluster_step(&cluster, 1));
     close(fds[0]);
     close(fds[1]);

@@ -107,6 +107,7 @@ static void init(struct kofn__tcp_endpoint *endpoint, const struct kofn_endpoint
     memset(endpoint, 0, sizeof(*endpoint));
     endpoint->endpoint = (struct kofn_endpoint){.ops = &kofn_tcp,
                                                 .log = attr->log,
+                                                .server = attr->server ? attr->server : "unknown",
                                                 .slot = attr->slot,
                                                 .model = attr->model,
                                                 .rank = attr->rank,
@@ -216,8 +217,8 @@ static int usable(struct kofn__tcp_endpoint *endpoint)
         return 0;
     if (!endpoint->logged)
         kofn_error(endpoint->endpoint.log, endpoint->status,
-                   "tcp: rank %u: its connection to the server has ended: %s%s",
-                   endpoint->endpoint.rank, endpoint->why,
+                   "tcp: rank %u: its connection to the server (%s) has ended: %s%s",
+                   endpoint->endpoint.rank, endpoint->endpoint.server, endpoint->why,
                    endpoint->status == KOFN_PROTOCOL ? "; it is cut off" : "");
     endpoint->logged = true;
     return KOFN_GONE;

@@ -217,6 +217,7 @@ int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struc
         return kofn_error(attr->log, KOFN_NO_MEMORY, "verbs: rank %u: an endpoint", attr->rank);
     endpoint->endpoint = (struct kofn_endpoint){.ops = &kofn_verbs,
                                                 .log = attr->log,
+                                                .server = attr->server ? attr->server : "unknown",
                                                 .slot = attr->slot,
                                                 .model = attr->model,
                                                 .rank = attr->rank,
@@ -246,9 +247,9 @@ int kofn__verbs_endpoint_fail(struct kofn__verbs_endpoint *endpoint, enum ibv_wc
     endpoint->failed = true;
     memcpy(gid.raw, endpoint->offer.end.gid, sizeof(gid.raw));
     return kofn_error(endpoint->endpoint.log, KOFN_GONE,
-                      "verbs: %s: rank %u: to the server (%s, QP 0x%x): %s (status %d, vendor "
-                      "error 0x%x)",
-                      endpoint->port.name, endpoint->endpoint.rank,
+                      "verbs: %s: rank %u: to the server (%s; GID %s, QP 0x%x): %s (status %d, "
+                      "vendor error 0x%x)",
+                      endpoint->port.name, endpoint->endpoint.rank, endpoint->endpoint.server,
                       kofn__verbs_gid_print(&gid, text), endpoint->offer.end.qpn[0],
                       kofn__verbs_completion_text(status), (int)status, vendor);
 }
