@@ -180,6 +180,8 @@ static void reap(struct kofn_children *children)
 
 void kofn_children_look(struct kofn_children *children)
 {
+    if (!children->list)
+        return;
     reap(children);
     read_messages(children); /* after reaping, so that last words are there */
 }

@@ -40,7 +40,8 @@ int kofn_children_start(struct kofn_children *children, uint32_t count,
 /* Lets them begin. */
 void kofn_children_go(struct kofn_children *children);
 
-/* Prints what workers have said, and reaps those that have ended. Does not wait. */
+/* Prints what workers have said, and reaps those that have ended. Does not wait. Zeroed children
+ * are allowed. */
 void kofn_children_look(struct kofn_children *children);
 
 /* The first worker that has ended otherwise than by exit(0), or -1. */

@@ -22,8 +22,12 @@ enum kofn_for {
     KOFN_FOR_RUN = 1 << 1,
     KOFN_FOR_SIM = 1 << 2,
     KOFN_FOR_PLAN = 1 << 3,
+    KOFN_FOR_SERVE = 1 << 4,
+    KOFN_FOR_WORK = 1 << 5,
 };
-#define KOFN_FOR_JOB (KOFN_FOR_RUN | KOFN_FOR_SIM)    /* whatever has rounds */
+#define KOFN_FOR_SERVER (KOFN_FOR_RUN | KOFN_FOR_SERVE) /* whatever has a server */
+#define KOFN_FOR_JOB (KOFN_FOR_SERVER | KOFN_FOR_SIM)   /* or has rounds */
+#define KOFN_FOR_WORKERS (KOFN_FOR_RUN | KOFN_FOR_SIM | KOFN_FOR_PLAN | KOFN_FOR_WORK)
 #define KOFN_FOR_TERMS (KOFN_FOR_JOB | KOFN_FOR_PLAN) /* or speaks of them */
 #define KOFN_FOR_VIRTUAL (KOFN_FOR_SIM | KOFN_FOR_PLAN)
 #define KOFN_FOR_ALL (~0u)
@@ -31,7 +35,7 @@ enum kofn_for {
 struct kofn_command {
     const char *name;
     unsigned bit;        /* enum kofn_for */
-    unsigned accepts;    /* takes the options of these subcommands */
+    unsigned accepts;    /* takes the options of these subcommands, which change nothing */
     const char *summary; /* one line, for `kofn --help` */
     const char *text;    /* what it does, for its own --help; lines of at most 80 characters */
 
@@ -43,7 +47,9 @@ struct kofn_command {
 int kofn_command_info(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_plan(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_run(const struct kofn_command *command, int argc, char **argv);
+int kofn_command_serve(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_sim(const struct kofn_command *command, int argc, char **argv);
+int kofn_command_work(const struct kofn_command *command, int argc, char **argv);
 
 /* The exit code of a step that failed with @status and has logged why: what was typed is at fault,
  * or the world is.

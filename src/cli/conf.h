@@ -42,8 +42,16 @@ struct kofn_conf {
 
     /* the machine */
     const struct kofn_transport_ops *transport;
+    const char *transport_options; /* KEY=VALUE with spaces between them, or NULL */
     uint32_t merge_threads;
     int pin; /* enum kofn_pin */
+
+    /* several machines */
+    const char *address, *bind; /* NULL = not given */
+    uint32_t port, rank;
+    bool insecure;
+    uint64_t join_timeout; /* 0 = none */
+    uint64_t timeout, peer_timeout;
 
     /* faults */
     const char *delay;

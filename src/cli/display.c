@@ -52,6 +52,14 @@ static bool is_terminal(const struct kofn_display *display)
     return isatty(fileno(display->stream)) && term && *term && strcmp(term, "dumb");
 }
 
+enum kofn_log_level kofn_display_level(const struct kofn_conf *conf)
+{
+    return conf->verbose > 1   ? KOFN_LOG_DEBUG
+           : conf->verbose > 0 ? KOFN_LOG_INFO
+           : conf->quiet       ? KOFN_LOG_ERROR
+                               : KOFN_LOG_WARN;
+}
+
 int kofn_display_open(struct kofn_display *display, const struct kofn_conf *conf)
 {
     const char *no_color = getenv("NO_COLOR");
@@ -65,12 +73,8 @@ int kofn_display_open(struct kofn_display *display, const struct kofn_conf *conf
     display->first_k = calloc(conf->workers, sizeof(*display->first_k));
     display->share = calloc(conf->workers, sizeof(*display->share));
     pthread_mutex_init(&display->lock, NULL);
-    display->log = (struct kofn_log){.level = conf->verbose > 1   ? KOFN_LOG_DEBUG
-                                              : conf->verbose > 0 ? KOFN_LOG_INFO
-                                              : conf->quiet       ? KOFN_LOG_ERROR
-                                                                  : KOFN_LOG_WARN,
-                                     .write = write_message,
-                                     .arg = display};
+    display->log = (struct kofn_log){
+        .level = kofn_display_level(conf), .write = write_message, .arg = display};
     if (display->first_k && display->share)
         return 0;
     return kofn_error(&display->log, KOFN_NO_MEMORY, "display: %u workers", conf->workers);

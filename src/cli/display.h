@@ -54,6 +54,9 @@ struct kofn_moment {
 /* Prints to standard output, or to standard error if standard output is for JSON. */
 int kofn_display_open(struct kofn_display *display, const struct kofn_conf *conf);
 
+/* Which messages are printed: as --quiet and --verbose say. */
+enum kofn_log_level kofn_display_level(const struct kofn_conf *conf);
+
 /* Removes what is on the screen; the log goes on to work, to standard error. */
 void kofn_display_clear(struct kofn_display *display);
 void kofn_display_close(struct kofn_display *display);

@@ -42,7 +42,7 @@ int kofn_job_files_write(struct kofn_job_files *files, const struct kofn_result 
         rc = KOFN_SYSTEM;
     free(files->trace);
     files->trace = NULL;
-    if (kofn_output_is_open(&files->json) &&
+    if (result && kofn_output_is_open(&files->json) &&
         kofn_result_write_json(result, files->json.stream, log))
         return KOFN_SYSTEM;
     if (kofn_output_commit(&files->json, log) | kofn_output_commit(&files->record, log))

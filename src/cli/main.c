@@ -22,6 +22,23 @@ static const struct kofn_command commands[] = {
              "closes when the K fastest workers are in; nobody waits for the others, and what\n"
              "they have finished is merged too.\n",
      .run = kofn_command_run},
+    {.name = "serve",
+     .bit = KOFN_FOR_SERVE,
+     .accepts = KOFN_FOR_RUN,
+     .summary = "the server of a job whose workers are started apart, on any hosts",
+     .text = "Trains a model as kofn run does, with workers that are started apart by kofn\n"
+             "work, on this host or on others. Takes the options of kofn run; those that\n"
+             "concern workers alone are theirs.\n",
+     .run = kofn_command_serve},
+    {.name = "work",
+     .bit = KOFN_FOR_WORK,
+     .accepts = KOFN_FOR_RUN,
+     .summary = "one worker of such a job",
+     .text = "Joins the server of kofn serve as one of its workers, and works until the job is\n"
+             "over. Rank and address come from the options, or else from the launcher that has\n"
+             "started it (mpirun, srun, ...). Takes the options of kofn run; those that concern\n"
+             "the server alone are the server's.\n",
+     .run = kofn_command_work},
     {.name = "plan",
      .bit = KOFN_FOR_PLAN,
      .summary = "predicts a job, by theory or simulation; says which K to choose",

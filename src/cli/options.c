@@ -101,10 +101,26 @@ static int take_environment(struct kofn_options *options, const struct kofn_log 
     return rc;
 }
 
+/* Options of other commands that this one takes must be right, and change nothing. */
+static int parse_value(struct kofn_options *options, size_t row, bool own,
+                       const struct kofn_log *log)
+{
+    const struct kofn_option *option = &kofn_option_table[row];
+    const char *text = options->values[row].text;
+    char where[KOFN_WHERE_BYTES], *field = (char *)&options->conf + option->offset;
+    struct kofn_conf others;
+    int rc;
+
+    if (own)
+        return option->parse(option, text, where_of(options, row, where), log, field);
+    rc = option->parse(option, text, where_of(options, row, where), log,
+                       (char *)&others + option->offset);
+    return rc || !option->value ? rc : option->parse(option, option->value, where, log, field);
+}
+
 static int parse_values(struct kofn_options *options, const struct kofn_command *command,
                         const struct kofn_log *log)
 {
-    char where[KOFN_WHERE_BYTES];
     int rc = 0;
 
     for (size_t i = 0; i < kofn_option_count && !rc; i++) {
@@ -115,8 +131,7 @@ static int parse_values(struct kofn_options *options, const struct kofn_command 
             value->text = option->value;
         /* what only other commands look at may be wrong without hurting this one */
         if (value->text && option->commands & (command->bit | command->accepts))
-            rc = option->parse(option, value->text, where_of(options, i, where), log,
-                               (char *)&options->conf + option->offset);
+            rc = parse_value(options, i, option->commands & command->bit, log);
     }
     return rc;
 }

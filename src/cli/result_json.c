@@ -9,6 +9,7 @@ static json_t *worker_json(const struct kofn_member_report *member)
     json_t *json = json_object();
 
     json_object_set_new(json, "rank", json_integer(member->rank));
+    json_object_set_new(json, "host", *member->host ? kofn_json_text(member->host) : json_null());
     json_object_set_new(json, "pid", member->pid ? json_integer(member->pid) : json_null());
     json_object_set_new(json, "state", json_string(kofn_member_state_name(member->state)));
     json_object_set_new(json, "updates", json_integer((json_int_t)member->finished));

@@ -11,9 +11,10 @@
 #define WAIT_SHARE                                                                                 \
     0.5 /* of an update's time: from here on the wait for the server is worth a line */
 
-static const char *const columns[] = {"rank",     "pid",        "<state", "updates", "merged",
-                                      "late",     "refused",    "lost",   "first K", "late p50",
-                                      "late p99", "per update", "<cause"};
+/* The host is worth a column where there are several. */
+static const char *const columns[] = {"<host",    "rank",     "pid",        "<state", "updates",
+                                      "merged",   "late",     "refused",    "lost",   "first K",
+                                      "late p50", "late p99", "per update", "<cause"};
 
 /* Seconds of a local update, those cut off included where that is known. */
 static double pace_of(const struct kofn_member_report *member)
@@ -23,10 +24,27 @@ static double pace_of(const struct kofn_member_report *member)
     return member->pace_mean > 0 ? member->pace_mean : member->compute_mean;
 }
 
-static void worker_row(struct kofn_table *table, const struct kofn_member_report *member)
+static bool several_hosts(const struct kofn_result *result)
+{
+    const char *first = "";
+
+    for (uint32_t i = 0; i < result->workers; i++) {
+        const char *host = result->members[i].host;
+
+        if (*first && *host && strcmp(first, host))
+            return true;
+        first = *first ? first : host;
+    }
+    return false;
+}
+
+static void worker_row(struct kofn_table *table, const struct kofn_member_report *member,
+                       bool hosts)
 {
     char text[KOFN_CELL_BYTES];
 
+    if (hosts)
+        kofn_table_cell(table, "%s", *member->host ? member->host : "-");
     kofn_table_cell(table, "%u", member->rank);
     kofn_table_cell(table, member->pid ? "%d" : "-", member->pid);
     kofn_table_cell(table, "%s", kofn_member_state_name(member->state));
@@ -46,12 +64,14 @@ static void worker_row(struct kofn_table *table, const struct kofn_member_report
 void kofn_result_print_workers(const struct kofn_result *result, FILE *stream)
 {
     struct kofn_table table;
+    bool hosts;
 
     if (!result->members)
         return;
-    kofn_table_init(&table, columns, KOFN_ARRAY_SIZE(columns));
+    hosts = several_hosts(result);
+    kofn_table_init(&table, columns + !hosts, KOFN_ARRAY_SIZE(columns) - !hosts);
     for (uint32_t i = 0; i < result->workers; i++)
-        worker_row(&table, &result->members[i]);
+        worker_row(&table, &result->members[i], hosts);
     kofn_table_print(&table, stream);
     kofn_table_free(&table);
 }

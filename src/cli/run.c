@@ -1,4 +1,5 @@
-/* kofn run: a whole job on this machine: a server and N worker processes. */
+/* kofn run: a whole job on this machine: a server and N worker processes; and what kofn serve
+ * shares with it. */
 #include "cli/run.h"
 
 #include <kofn/kofn.h>
@@ -34,8 +35,10 @@ static int init_result(struct kofn_run *run)
 /* What can be known to fail before there is a process or a file, does so here. */
 static int check(struct kofn_run *run)
 {
-    int rc = kofn_terms_make(&run->options, run->log, &run->terms);
+    int rc = run->local ? 0 : kofn_where_server(&run->options, run->log, run->where);
 
+    if (!rc)
+        rc = kofn_terms_make(&run->options, run->log, &run->terms);
     if (!rc && !strcmp(run->conf->model, "none"))
         rc = kofn_error(run->log, KOFN_INVALID,
                         "--model: none trains nothing, and is for kofn sim; quadratic, softmax and "
@@ -116,13 +119,7 @@ static int run_here(struct kofn_run *run)
     rc = kofn_run_place(run);
     if (rc)
         return rc;
-    rc = kofn_run_share_memory(run);
-    if (rc)
-        return rc;
-    rc = kofn_run_start_workers(run);
-    if (rc)
-        return rc;
-    rc = kofn_run_open_server(run);
+    rc = run->local ? kofn_run_open(run) : kofn_serve_open(run);
     if (rc)
         return rc;
     kofn_stop_wakes(run->server);
@@ -150,13 +147,14 @@ static int run_with_options(struct kofn_run *run, int argc, char **argv)
     return kofn_exit_of(rc);
 }
 
-int kofn_command_run(const struct kofn_command *command, int argc, char **argv)
+int kofn_run_command(const struct kofn_command *command, int argc, char **argv)
 {
     struct kofn_run *run = calloc(1, sizeof(*run));
     int result;
 
     if (!run)
-        return kofn_exit_of(kofn_error(NULL, KOFN_NO_MEMORY, "run: out of memory"));
+        return kofn_exit_of(kofn_error(NULL, KOFN_NO_MEMORY, "%s: out of memory", command->name));
+    run->local = command->bit == KOFN_FOR_RUN;
     result = kofn_exit_of(kofn_options_read(&run->options, command, argc, argv, NULL));
     if (result == KOFN_EXIT_DONE && run->options.conf.help)
         kofn_options_help(command, stdout);
@@ -165,4 +163,9 @@ int kofn_command_run(const struct kofn_command *command, int argc, char **argv)
     kofn_options_free(&run->options);
     free(run);
     return result;
+}
+
+int kofn_command_run(const struct kofn_command *command, int argc, char **argv)
+{
+    return kofn_run_command(command, argc, argv);
 }

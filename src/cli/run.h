@@ -1,5 +1,6 @@
-/* run.h: the parts of `kofn run`: run.c prepares a job and cleans up after it, run_job.c lets it
- * run, run_workers.c starts its processes.
+/* run.h: the parts of `kofn run` and `kofn serve`: run.c prepares a job and cleans up after it,
+ * run_server.c opens its server, run_workers.c starts its processes, run_job.c lets it run; serve.c
+ * has no processes to start.
  */
 #ifndef KOFN_CLI_RUN_H
 #define KOFN_CLI_RUN_H
@@ -10,11 +11,14 @@
 #include "cli/job_files.h"
 #include "cli/option.h"
 #include "cli/terms.h"
+#include "cli/where.h"
 #include "cli/worker_loop.h"
 #include "place/place.h"
 
-/* A whole job on this machine. Zeroed parts are not there yet. */
+/* A job whose server is in this process. Zeroed parts are not there yet. */
 struct kofn_run {
+    bool local;                     /* its workers are children of this process */
+    char where[KOFN_ADDRESS_BYTES]; /* they are not: where it listens */
     struct kofn_options options;
     const struct kofn_conf *conf;
     struct kofn_display display;
@@ -41,23 +45,34 @@ struct kofn_run {
     uint64_t show_ns, score_ns; /* when the display, an evaluation is due */
 };
 
-/* ---- run_workers.c ---- */
+/* ---- run_server.c ---- */
 
 /* Chooses who runs where, and whether anybody may spin. */
 int kofn_run_place(struct kofn_run *run);
 
-/* What is shared with the workers, what they say of their time and where the server is: made before
- * they are started, freed when they have ended. */
-int kofn_run_share_memory(struct kofn_run *run);
+/* Opens the server at @address (NULL: a fresh one), and binds this thread to the server's CPU:
+ * after workers have been forked, before the evaluator is started, which shares that CPU.
+ */
+int kofn_run_open_server(struct kofn_run *run, const char *address);
+
+/* ---- run_workers.c ---- */
+
+/* Starts the worker processes, opens the server, and lets them go to it. They are forked before it
+ * is there, so nothing of it is in their hands. */
+int kofn_run_open(struct kofn_run *run);
+
+/* Frees what was shared with them; they have ended. */
 void kofn_run_unshare_memory(struct kofn_run *run);
 
-/* Starts the worker processes, which wait for the server; binds this thread, the server's, after
- * that. */
-int kofn_run_start_workers(struct kofn_run *run);
+/* ---- run.c ---- */
 
-/* Opens the server and lets the workers go to it. They were forked before it was there, so nothing
- * of it is in their hands. */
-int kofn_run_open_server(struct kofn_run *run);
+/* The whole of a command that has a server: kofn run, kofn serve. */
+int kofn_run_command(const struct kofn_command *command, int argc, char **argv);
+
+/* ---- serve.c ---- */
+
+/* Opens the server where workers from anywhere find it, and says where that is. */
+int kofn_serve_open(struct kofn_run *run);
 
 /* ---- run_job.c ---- */
 

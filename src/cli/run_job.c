@@ -169,7 +169,8 @@ static void close_accounts(struct kofn_run *run)
             last.state = members[rank].state;
         if (last.cause == KOFN_CAUSE_NONE)
             last.cause = members[rank].cause;
-        last.idle_fraction = idle_of(&run->busy[rank]);
+        if (run->busy)
+            last.idle_fraction = idle_of(&run->busy[rank]);
         members[rank] = last;
     }
 }

@@ -35,6 +35,8 @@ void kofn_stop_install(void)
 void kofn_stop_wakes(struct kofn_server *server)
 {
     woken = server;
+    if (server && asked)
+        kofn_server_interrupt(server);
 }
 
 int kofn_stop_signal(void)

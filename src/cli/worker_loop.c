@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "cli/stop.h"
 #include "train/sgd.h"
 
 #define TRACE_FLUSH_NS (500 * KOFN_NS_PER_MS) /* what a killed worker may leave unsaid */
@@ -68,6 +69,12 @@ static uint64_t pause_of(struct loop *loop, const struct step *step)
     return pause > 0 ? (uint64_t)fmin(pause, (double)KOFN_DURATION_MAX) : 0;
 }
 
+/* After a call that a signal has interrupted: is it to be made again? */
+static bool again(const struct loop *loop, int rc)
+{
+    return rc == KOFN_INTERRUPTED && !(loop->task->stops && kofn_stop_signal());
+}
+
 /* kofn_worker_pause(), going on after signals. */
 static int pause_for(struct loop *loop, uint64_t duration)
 {
@@ -77,7 +84,7 @@ static int pause_for(struct loop *loop, uint64_t duration)
     do {
         now = kofn_now_ns();
         rc = kofn_worker_pause(loop->worker, until > now ? until - now : 0);
-    } while (rc == KOFN_INTERRUPTED);
+    } while (again(loop, rc));
     return rc;
 }
 
@@ -90,7 +97,7 @@ static int work(struct loop *loop, struct step *step)
     uint64_t pause, end;
     int rc = 0;
 
-    while (!gradient && (rc == 0 || rc == KOFN_INTERRUPTED)) {
+    while (!gradient && (rc == 0 || again(loop, rc))) {
         gradient = kofn_worker_gradient(loop->worker);
         rc = gradient ? 0 : kofn_worker_report(loop->worker, NULL, NULL);
     }
@@ -115,7 +122,8 @@ static int work(struct loop *loop, struct step *step)
     update = (struct kofn_update){.loss = step->loss, .compute_ns = end - step->begin};
     do
         rc = kofn_worker_report(loop->worker, loop->model, &update);
-    while (rc == KOFN_INTERRUPTED);
+    while (again(loop, rc));
+    loop->busy->updates += rc >= 0;
     record(loop, step, end, kofn_now_ns(), false);
     return rc;
 }
@@ -128,18 +136,33 @@ static int work_until_over(struct loop *loop)
     for (;;) {
         do
             rc = kofn_worker_take(loop->worker, loop->model, &step.round);
-        while (rc == KOFN_INTERRUPTED);
+        while (again(loop, rc));
         loop->busy->end_ns = kofn_now_ns(); /* what it waited for does not matter */
         if (rc)
             return rc;
         if (!loop->busy->start_ns)
             loop->busy->start_ns = loop->busy->end_ns;
+        loop->busy->rounds++;
+        loop->busy->round = step.round;
         kofn_sgd_reset(&loop->sgd);
         for (step.update = 0; !rc; step.update++)
-            rc = work(loop, &step);
+            rc = loop->task->stops && kofn_stop_signal() ? KOFN_INTERRUPTED : work(loop, &step);
         if (rc != KOFN_ROUND_OVER)
             return rc;
     }
+}
+
+/* Only the server knows its algorithm. */
+static int check_momentum(const struct loop *loop)
+{
+    const struct kofn_job *job = kofn_worker_job(loop->worker);
+
+    if (job->payload != KOFN_PAYLOAD_GRADIENT || loop->task->momentum <= 0)
+        return 0;
+    return kofn_error(loop->log, KOFN_INVALID,
+                      "rank %u: --momentum: with algorithm %s the server makes the step; workers "
+                      "have no momentum",
+                      loop->rank, job->algorithm);
 }
 
 static int allocate(struct loop *loop)
@@ -162,12 +185,16 @@ int kofn_worker_loop(const struct kofn_worker_task *task, uint32_t rank, const s
                                     .address = task->address,
                                     .rank = rank,
                                     .parameters = task->workload->parameters,
+                                    .timeout = task->timeout,
                                     .spin = task->spin,
-                                    .log = log};
+                                    .log = log,
+                                    .transport = task->transport,
+                                    .transport_options = task->transport_options,
+                                    .workload = task->description};
     struct loop loop = {.task = task,
                         .log = log,
                         .rank = rank,
-                        .busy = &task->busy[rank],
+                        .busy = task->busy,
                         .parameters = task->workload->parameters};
     int rc;
 
@@ -178,10 +205,14 @@ int kofn_worker_loop(const struct kofn_worker_task *task, uint32_t rank, const s
     rc = kofn_sgd_open(loop.parameters, task->lr, task->momentum, log, &loop.sgd);
     if (rc)
         goto close_learner;
-    rc = kofn_worker_open(&attr, &loop.worker);
+    do
+        rc = kofn_worker_open(&attr, &loop.worker);
+    while (again(&loop, rc));
     if (rc)
         goto close_sgd;
-    rc = allocate(&loop);
+    rc = check_momentum(&loop);
+    if (!rc)
+        rc = allocate(&loop);
     if (!rc)
         rc = work_until_over(&loop);
     free(loop.gradient);

@@ -1,5 +1,6 @@
 #include "cli/workload.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,15 @@ void kofn_workload_close(struct kofn_workload *workload)
     kofn_split_free(&workload->split);
     kofn_data_close(workload->data);
     memset(workload, 0, sizeof(*workload));
+}
+
+const char *kofn_workload_describe(const struct kofn_conf *conf, char text[KOFN_WORKLOAD_TEXT])
+{
+    snprintf(text, KOFN_WORKLOAD_TEXT,
+             "workers=%u model=%s hidden=%u data=%.*s split=%s batch=%u lr=%.9g seed=%llu",
+             conf->workers, conf->model, conf->hidden, (int)strcspn(conf->data, ":"), conf->data,
+             conf->split, conf->batch, conf->lr, (unsigned long long)conf->seed);
+    return text;
 }
 
 int kofn_learner_open(struct kofn_learner *learner, const struct kofn_workload *workload,

@@ -25,6 +25,11 @@ int kofn_workload_open(struct kofn_workload *workload, const struct kofn_conf *c
                        const struct kofn_log *log);
 void kofn_workload_close(struct kofn_workload *workload);
 
+/* The options that server and workers must agree on, as "model=mlp batch=64 ...": fills and returns
+ * @text. Where the data lie is each host's own affair. */
+#define KOFN_WORKLOAD_TEXT 256
+const char *kofn_workload_describe(const struct kofn_conf *conf, char text[KOFN_WORKLOAD_TEXT]);
+
 /* What one worker does with it. Used by one thread. */
 struct kofn_learner {
     const struct kofn_workload *workload;

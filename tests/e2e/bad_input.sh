@@ -7,6 +7,8 @@ kofn=$top_builddir/kofn
 [ -x "$kofn" ] || skip "the program is not built"
 case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
 unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
+unset KOFN_RANK KOFN_ADDRESS RANK OMPI_COMM_WORLD_RANK PMIX_RANK PMI_RANK JSM_NAMESPACE_RANK SLURM_PROCID
+unset JOB_COMPLETION_INDEX
 XDG_CONFIG_HOME=$scratch/no-config
 export XDG_CONFIG_HOME
 mkdir "$scratch/work" "$scratch/data" "$scratch/locked"
@@ -122,6 +124,26 @@ export KOFN_LR
 run 2 "KOFN_LR" --quiet
 unset KOFN_LR
 
+# two sides: addresses, ranks, and who may be reached
+side() { code=$1 text=$2 command=$3; shift 3; bad "$code" "$text" "$command" --model quadratic "$@"; }
+side 2 "is not of the form" serve --address nowhere
+side 2 "is not of the form" serve --address tcp:127.0.0.1
+side 2 "say --insecure" serve -t tcp --bind 0.0.0.0
+side 2 "say --insecure" serve --address "tcp:*:0"
+side 2 "--address" serve --address tcp:127.0.0.1:0 --port 7
+side 2 "not for networks" serve -t shm --port 7
+side 2 "tcp:HOST:PORT" serve -t tcp --address shm:here
+side 2 "too large" serve -t tcp --port 65536
+side 2 "no option" serve --address "shm:bad-$$" --transport-option no-such-option=1
+side 2 "--rank: missing" work -n 2
+side 2 "not below the number of workers" work -n 2 --rank 2
+side 2 "is not of the form" work --rank 0 --address nowhere
+side 1 "no server at tcp:127.0.0.1:1 for 0.1 s" work --rank 0 --address tcp:127.0.0.1:1 --timeout 100ms
+side 1 "no server at shm:nobody" work --rank 0 --address shm:nobody --timeout 10ms --record trace.csv
+PMI_RANK=9 && export PMI_RANK
+side 2 "PMI_RANK: rank 9" work -n 2
+unset PMI_RANK
+
 # outputs that cannot be written
 bad 1 "--json" run --seconds 1 -n 2 --json missing/result.json
 bad 1 "--json" run --seconds 1 -n 2 --json .
@@ -140,7 +162,7 @@ bad 1 "--record" run --seconds 1 -n 2 --json ../kept --record missing/trace.csv
 [ -z "$(find .. -name 'kept.*')" ] || fail "left behind: $(find .. -name 'kept.*')"
 
 # help is an answer, not a mistake
-for command in "" run info plan sim; do
+for command in "" run info plan serve sim work; do
     # shellcheck disable=SC2086 # no word where there is no command
     "$kofn" $command --help >../stdout 2>../stderr || fail "kofn $command --help: status $?"
     [ -s ../stdout ] && [ ! -s ../stderr ] || fail "kofn $command --help: not on standard output"

@@ -238,7 +238,18 @@ static void test_info_takes_all(void)
 {
     CU_ASSERT_EQUAL(read_line(&info, "-n 3 --delay exp:1ms -q"), 0);
     CU_ASSERT_EQUAL(options.conf.workers, 3);
-    CU_ASSERT_STRING_EQUAL(options.conf.delay, "exp:1ms");
+    CU_ASSERT_STRING_EQUAL(kofn_options_value(&options, "delay")->text, "exp:1ms");
+}
+
+/* What a command takes for the sake of others must be right, and changes nothing. */
+static void test_options_of_others(void)
+{
+    CU_ASSERT_EQUAL(read_line(&info, "--delay exp:1ms --record trace.csv --json -"), 0);
+    CU_ASSERT_STRING_EQUAL(options.conf.delay, "none");
+    CU_ASSERT_PTR_NULL(options.conf.record);
+    CU_ASSERT_STRING_EQUAL(options.conf.json, "-"); /* its own */
+    CU_ASSERT_EQUAL(read_line(&info, "--delay exp:no"), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "delay exp:no"));
 }
 
 /* ---- mistakes ---- */
@@ -347,6 +358,7 @@ void kofn_suite_options(void)
     CU_add_test(suite, "file is found", test_file_is_found);
     CU_add_test(suite, "repeated options join", test_repeated_options_join);
     CU_add_test(suite, "info takes all", test_info_takes_all);
+    CU_add_test(suite, "options of others", test_options_of_others);
     CU_add_test(suite, "bad lines are refused", test_bad_lines_are_refused);
     CU_add_test(suite, "messages name the origin", test_messages_name_the_origin);
     CU_add_test(suite, "terms must fit", test_terms_must_fit);

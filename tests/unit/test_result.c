@@ -29,9 +29,9 @@ static const char *const keys[] = {"algorithm",
                                    "idle_fraction_mean",
                                    "method",
                                    "per_worker"};
-static const char *const worker_keys[] = {"rank",    "pid",      "state",    "updates",
-                                          "merged",  "late",     "refused",  "lost",
-                                          "first_k", "late_p50", "late_p99", "cause"};
+static const char *const worker_keys[] = {"rank",     "host",     "pid",     "state", "updates",
+                                          "merged",   "late",     "refused", "lost",  "first_k",
+                                          "late_p50", "late_p99", "cause"};
 
 static void fill(struct kofn_result *result, uint32_t workers)
 {

@@ -1,0 +1,49 @@
+# shellcheck shell=sh
+# sides.sh: what the tests of kofn serve and kofn work share; sourced behind lib.sh. Changes to $scratch.
+
+kofn=$top_builddir/kofn
+[ -x "$kofn" ] || skip "the program is not built"
+case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
+# no launcher has started this
+for name in $(env | sed -n 's/^\(KOFN_[A-Z_]*\|RANK\|OMPI_[A-Z_]*\|PMI[X]*_[A-Z_]*\|SLURM_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+XDG_CONFIG_HOME=$scratch/no-config
+export XDG_CONFIG_HOME
+cd "$scratch" || exit 99
+started=
+# shellcheck disable=SC2086 # a list of processes; after a failure some are still there
+trap 'status=$?; [ $status -eq 0 ] || kill $started 2>/dev/null; rm -rf "$scratch"; exit $status' EXIT
+
+job="--model quadratic --lr 0.05"
+# value KEY FILE: the number behind "KEY" (the first of that name)
+value() { sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*$/\1/p" "$2" | head -1; }
+# until_says TEXT FILE PID: waits for TEXT in FILE, as long as process PID is there
+until_says()
+{
+    until grep -q "$1" "$2"; do kill -0 "$3" 2>/dev/null || fail "no '$1' in $2: $(cat "$2" ./*.err)"; done
+}
+# serve NAME ARGUMENT...: a server in the background; its address, once it listens
+serve()
+{
+    name=$1
+    shift
+    : >"$name.out"
+    : >"$name.err"
+    # shellcheck disable=SC2086 # a list of words
+    timeout 120 "$kofn" serve $job --json "$name.json" "$@" >"$name.out" 2>"$name.err" &
+    server=$! started="$started $!"
+    until_says '^listening on ' "$name.out" $server
+    address=$(sed -n 's/^listening on \([^ ]*\) .*/\1/p' "$name.out")
+}
+# start RANK ARGUMENT...: a worker in the background, started by the words $on, as process $worker; it speaks to $name.RANK
+on=
+start()
+{
+    rank=$1
+    shift
+    # shellcheck disable=SC2086
+    $on "$kofn" work $job --rank "$rank" --address "$address" "$@" >"$name.$rank" 2>&1 &
+    worker=$! started="$started $!"
+}
+# ends_well PID WHAT
+ends_well() { wait "$1" || fail "$2: status $?: $(cat ./*.err)"; }
+
