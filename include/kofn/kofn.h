@@ -86,8 +86,8 @@ int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round);
  * knows what it was computed on; so a worker that may be more than a round late is better off with
  * a copy.
  *
- * Returns what kofn_worker_take() does; KOFN_UNSUPPORTED if the payload is DELTA or the transport
- * cannot show models.
+ * Returns what kofn_worker_take() does; KOFN_UNSUPPORTED if the payload is DELTA, if updates on
+ * earlier models count like others (kasync, kbatch-async) or if the transport cannot show models.
  */
 int kofn_worker_view(struct kofn_worker *worker, const float **model, uint32_t *round);
 

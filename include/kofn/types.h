@@ -157,14 +157,15 @@ struct kofn_round_report {
     uint32_t merged;   /* workers merged on time: uploads */
     uint32_t late;     /* late updates merged into it, in publications */
     uint32_t refused;  /* publications refused in it */
-    uint32_t publications; /* all that arrived in it */
-    uint64_t bytes;        /* of all that arrived in it, and of the models that went out */
-    uint64_t updates;      /* local updates merged, late ones included */
-    double staleness;      /* mean over merged publications */
-    double loss;           /* mean over merged local updates, at their workers */
-    uint64_t opened_ns;    /* times of CLOCK_MONOTONIC */
-    uint64_t closed_ns;    /* the K-th arrival */
-    uint64_t published_ns; /* the next model was out */
+    uint32_t publications;  /* all that arrived in it */
+    uint64_t bytes;         /* of all that arrived in it, and of the models that went out */
+    uint64_t updates;       /* local updates merged, late ones included */
+    double staleness;       /* mean over merged publications */
+    double loss;            /* mean over merged local updates, at their workers */
+    uint64_t opened_ns;     /* times of CLOCK_MONOTONIC */
+    uint64_t closed_ns;     /* the K-th arrival */
+    uint64_t published_ns;  /* the next model was out */
+    uint32_t contributions; /* publications merged: what staleness is the mean of */
 };
 
 /* One worker as the server sees it. Updates are local updates; finished = merged + late + refused +

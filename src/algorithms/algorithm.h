@@ -13,10 +13,12 @@
 struct kofn_round;
 struct kofn_member;
 
-/* What a worker does once it has finished the U local updates of its round. */
+/* What a worker does between two models. */
 enum kofn_worker_may {
-    KOFN_WORKER_WAITS,     /* waits for the next model */
-    KOFN_WORKER_CONTINUES, /* goes on with local updates until the gate closes */
+    KOFN_WORKER_WAITS,     /* U local updates, then it waits for the next model */
+    KOFN_WORKER_CONTINUES, /* local updates until its round closes; what it sends is all of them */
+    KOFN_WORKER_REPEATS, /* the same, but every U are sent by themselves, and count by themselves */
+    KOFN_WORKER_FETCHES, /* U local updates, sent by themselves; then the newest model, at once */
 };
 
 struct kofn_algorithm {
@@ -28,6 +30,14 @@ struct kofn_algorithm {
     bool needs_all;   /* K is N */
     bool single_step; /* U is 1 and cannot be chosen */
     bool partial;     /* less than U local updates are merged too, and so published */
+    bool eager;       /* workers publish as they finish: there is no other way */
+
+    /* Updates made on an earlier model count like others. A round that closes cuts nobody off; who
+     * WAITS does so until what it sent has been merged.
+     */
+    bool stale;
+    bool cancels; /* what misses its round is dropped, whatever is said of late updates */
+    bool exact;   /* K are merged and no more, though others may have come in the same moment */
 
     /* Does @stamp belong to the open round? (Else it is late.) */
     bool (*current)(const struct kofn_round *round, const struct kofn_stamp *stamp);
@@ -41,7 +51,35 @@ struct kofn_algorithm {
 
 extern const struct kofn_algorithm kofn_sync;
 extern const struct kofn_algorithm kofn_local;
+extern const struct kofn_algorithm kofn_ksync;
+extern const struct kofn_algorithm kofn_kbatch_sync;
+extern const struct kofn_algorithm kofn_kasync;
+extern const struct kofn_algorithm kofn_kbatch_async;
 extern const struct kofn_algorithm kofn_stsyn;
+
+/* True if every publication is one of the K, so that K may be more than N: they are summed up as
+ * they come, not held.
+ */
+static inline bool kofn_algorithm_adds(const struct kofn_algorithm *algorithm)
+{
+    return algorithm->worker_may >= KOFN_WORKER_REPEATS;
+}
+
+/* True if a worker computes until its round closes. */
+static inline bool kofn_algorithm_goes_on(const struct kofn_algorithm *algorithm)
+{
+    return algorithm->worker_may == KOFN_WORKER_CONTINUES ||
+           algorithm->worker_may == KOFN_WORKER_REPEATS;
+}
+
+/* What of this a worker is told when it joins: a set of these. */
+enum kofn_manner {
+    KOFN_MANNER_PARTIAL = 1 << 0,
+    KOFN_MANNER_STALE = 1 << 1,
+    KOFN_MANNER_CANCELS = 1 << 2,
+};
+#define KOFN_MANNERS 7u
+uint32_t kofn_algorithm_manners(const struct kofn_algorithm *algorithm);
 
 /* By name, or NULL. */
 const struct kofn_algorithm *kofn_algorithm_find(const char *name);
@@ -54,10 +92,13 @@ const struct kofn_algorithm *kofn_algorithm_at(size_t index);
 /* The update was computed in the round that is open. */
 bool kofn_current_same_round(const struct kofn_round *round, const struct kofn_stamp *stamp);
 
+/* On whatever model. */
+bool kofn_current_any(const struct kofn_round *round, const struct kofn_stamp *stamp);
+
 /* U local updates are done. */
 bool kofn_counts_steps(const struct kofn_round *round, uint32_t updates);
 
-/* As many workers as the round waits for count. */
+/* As many workers, or publications, as the round waits for count. */
 bool kofn_closed_by_count(const struct kofn_round *round);
 
 #endif

@@ -4,7 +4,10 @@
 
 #include "round/round.h"
 
-static const struct kofn_algorithm *const table[] = {&kofn_sync, &kofn_local, &kofn_stsyn};
+static const struct kofn_algorithm *const table[] = {
+    &kofn_sync,   &kofn_local,        &kofn_ksync, &kofn_kbatch_sync,
+    &kofn_kasync, &kofn_kbatch_async, &kofn_stsyn,
+};
 
 const struct kofn_algorithm *kofn_algorithm_at(size_t index)
 {
@@ -22,6 +25,18 @@ const struct kofn_algorithm *kofn_algorithm_find(const char *name)
 bool kofn_current_same_round(const struct kofn_round *round, const struct kofn_stamp *stamp)
 {
     return stamp->round == round->number;
+}
+
+uint32_t kofn_algorithm_manners(const struct kofn_algorithm *algorithm)
+{
+    return (algorithm->partial ? KOFN_MANNER_PARTIAL : 0u) |
+           (algorithm->stale ? KOFN_MANNER_STALE : 0u) |
+           (algorithm->cancels ? KOFN_MANNER_CANCELS : 0u);
+}
+
+bool kofn_current_any(const struct kofn_round *round, const struct kofn_stamp *stamp)
+{
+    return stamp->round <= round->number;
 }
 
 bool kofn_counts_steps(const struct kofn_round *round, uint32_t updates)

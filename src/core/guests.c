@@ -138,7 +138,7 @@ static int send_welcome(struct kofn_server *server, struct kofn_guest *guest, ui
     job->epoch = epoch;
     job->parameters = server->attr.parameters;
     welcome.welcome.worker_may = algorithm->worker_may;
-    welcome.welcome.partial = algorithm->partial;
+    welcome.welcome.manners = kofn_algorithm_manners(algorithm);
     welcome.welcome.depth = server->hub->slot.depth;
     welcome.welcome.pid = (uint32_t)getpid();
     snprintf(welcome.welcome.transport, sizeof(welcome.welcome.transport), "%s",

@@ -48,7 +48,11 @@ int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welco
     worker->eager = job->publish == KOFN_PUBLISH_EAGER;
     worker->gradient = job->payload == KOFN_PAYLOAD_GRADIENT;
     worker->waits = welcome->welcome.worker_may == KOFN_WORKER_WAITS;
-    worker->partial = welcome->welcome.partial;
+    worker->fetches = welcome->welcome.worker_may == KOFN_WORKER_FETCHES;
+    worker->each = worker->fetches || welcome->welcome.worker_may == KOFN_WORKER_REPEATS;
+    worker->partial = welcome->welcome.manners & KOFN_MANNER_PARTIAL;
+    worker->stale = welcome->welcome.manners & KOFN_MANNER_STALE;
+    worker->cancels = welcome->welcome.manners & KOFN_MANNER_CANCELS;
     worker->server_pid = welcome->welcome.pid;
     worker->reduce = kofn_reduce_select();
     worker->stream = job->parameters * sizeof(float) >= kofn_reduce_stream_bytes();
@@ -69,7 +73,8 @@ static int check_job(const struct kofn_worker *worker, const struct kofn_worker_
 
     if (job->parameters == attr->parameters && job->workers <= KOFN_WORKERS_MAX &&
         attr->rank < job->workers && job->local_steps &&
-        welcome->welcome.worker_may <= KOFN_WORKER_CONTINUES)
+        welcome->welcome.worker_may <= KOFN_WORKER_FETCHES &&
+        welcome->welcome.manners <= KOFN_MANNERS)
         return 0;
     return kofn_error(worker->log, KOFN_PROTOCOL, "rank %u: the server's job contradicts itself",
                       attr->rank);

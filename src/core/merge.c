@@ -106,10 +106,10 @@ static void tell_late(struct kofn_server *server, uint32_t rank, float scale)
 
     for (uint32_t i = peer->late_count - kept; i < peer->late_count; i++) {
         const struct kofn_late_line *line = &peer->late[i % KOFN_LATE_RECEIPTS];
-        bool merged = line->outcome == KOFN_OUTCOME_LATE && scale > 0;
+        bool merged = line->outcome != KOFN_OUTCOME_REFUSED && scale > 0;
 
         kofn__serve_receipt(server, rank, &line->stamp,
-                            merged ? KOFN_OUTCOME_LATE : KOFN_OUTCOME_REFUSED, line->staleness,
+                            merged ? line->outcome : KOFN_OUTCOME_REFUSED, line->staleness,
                             merged ? scale * line->factor : 0);
     }
     peer->late_count = 0;
@@ -118,7 +118,7 @@ static void tell_late(struct kofn_server *server, uint32_t rank, float scale)
 /* The late updates of this round are not merged: the round and their workers learn of it. */
 static void reject_late(struct kofn_server *server)
 {
-    kofn_round_reject_late(&server->round);
+    kofn_round_reject_sum(&server->round);
     server->late_any = false;
     server->late_loss = 0;
     for (uint32_t rank = 0; rank < server->attr.workers; rank++)
@@ -205,7 +205,6 @@ static void account(struct kofn_server *server)
 {
     float late_scale = (float)kofn_round_late_scale(&server->round);
 
-    server->merged = 0;
     for (uint32_t rank = 0; rank < server->attr.workers; rank++) {
         const struct kofn_stamp *held = &server->round.members[rank].held;
         uint32_t updates = held->updates - held->from;
@@ -214,14 +213,14 @@ static void account(struct kofn_server *server)
 
         if (!held->sequence)
             continue;
-        server->merged++;
         server->merged_updates += updates;
         server->loss_sum += (double)held->loss * updates;
-        kofn__serve_receipt(server, rank, held, KOFN_OUTCOME_MERGED, 0,
+        kofn__serve_receipt(server, rank, held, KOFN_OUTCOME_MERGED,
+                            server->round.number - held->version,
                             kofn_round_weight(&server->round, rank));
         server->peers[rank].released = server->peers[rank].sequence;
     }
-    server->merged_updates += server->round.late_updates;
+    server->merged_updates += server->round.late_updates + server->round.added_updates;
     server->loss_sum += server->late_loss;
 }
 

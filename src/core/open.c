@@ -38,6 +38,12 @@ static int check_algorithm(const struct kofn_server_attr *attr,
     if (algorithm->needs_all && attr->wait_for != attr->workers)
         return kofn_error(attr->log, KOFN_INVALID, "%s waits for all: K = %u must be N = %u",
                           algorithm->name, attr->wait_for, attr->workers);
+    if (!kofn_algorithm_adds(algorithm) && attr->wait_for > attr->workers)
+        return kofn_error(attr->log, KOFN_INVALID, "K = %u is more than the N = %u workers",
+                          attr->wait_for, attr->workers);
+    if (algorithm->eager && attr->publish != KOFN_PUBLISH_EAGER)
+        return kofn_error(attr->log, KOFN_INVALID, "%s publishes eagerly, and cannot otherwise",
+                          algorithm->name);
     if (algorithm->single_step && attr->local_steps != 1)
         return kofn_error(attr->log, KOFN_INVALID, "%s has one local update a round, not %u",
                           algorithm->name, attr->local_steps);
@@ -80,9 +86,9 @@ static int check_numbers(const struct kofn_server_attr *attr)
     if (!attr->workers || attr->workers > KOFN_WORKERS_MAX)
         return kofn_error(attr->log, KOFN_INVALID, "N = %u workers: must be 1 to %u", attr->workers,
                           KOFN_WORKERS_MAX);
-    if (attr->wait_for > attr->workers)
-        return kofn_error(attr->log, KOFN_INVALID, "K = %u is more than the N = %u workers",
-                          attr->wait_for, attr->workers);
+    if (attr->wait_for > KOFN_WAIT_FOR_MAX)
+        return kofn_error(attr->log, KOFN_INVALID, "K = %u: must be at most %u", attr->wait_for,
+                          KOFN_WAIT_FOR_MAX);
     if (attr->quorum > attr->workers)
         return kofn_error(attr->log, KOFN_INVALID, "a quorum of %u is more than the N = %u workers",
                           attr->quorum, attr->workers);

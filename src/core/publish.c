@@ -69,6 +69,9 @@ int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t f
         worker->reduce->delta[KOFN_F32](buffer, model, worker->base, worker->job.parameters,
                                         worker->stream);
     }
+    if (worker->each && worker->published)
+        return send(worker, worker->published, worker->losses[worker->sequence % KOFN_DEPTH_MAX],
+                    finished_ns);
     return send(worker, 0, 0, finished_ns);
 }
 
@@ -136,7 +139,8 @@ int kofn__publish_late(struct kofn_worker *worker, const float *model)
     uint32_t updates;
     int rc;
 
-    if (worker->late_sent || !worker->updates || (worker->gradient && worker->published))
+    if (worker->late_sent || !worker->updates || worker->cancels || worker->each ||
+        (worker->gradient && worker->published))
         return 0;
     settled = settled_publication(worker, &updates);
     if (updates == worker->updates)

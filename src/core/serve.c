@@ -95,7 +95,7 @@ static enum kofn_verdict judge(struct kofn_server *server, uint32_t rank,
     float factor;
     int rc;
 
-    if (kofn_round_merges_late(round, rank, stamp, &factor)) {
+    if (kofn_round_sums(round, rank, stamp, &factor)) {
         why = kofn__merge_late(server, rank, stamp, payload, factor);
     } else if (counts_on(server, rank, stamp)) {
         rc = kofn__merge_check(server, rank, stamp->sequence, payload);
@@ -114,7 +114,7 @@ static void note_late(struct kofn_server *server, uint32_t rank, const struct ko
     struct kofn_peer *peer = &server->peers[rank];
 
     peer->late[peer->late_count++ % KOFN_LATE_RECEIPTS] = (struct kofn_late_line){
-        *stamp, outcome, server->round.number - stamp->version, server->round.late_factor};
+        *stamp, outcome, server->round.number - stamp->version, server->round.factor};
 }
 
 /* @stamp is refused; said at once, unless the fate of an earlier one has to be said before. */
@@ -141,6 +141,10 @@ static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn
         return;
     case KOFN_VERDICT_KEPT:
         return;
+    case KOFN_VERDICT_ADD:
+        note_late(server, rank, stamp, KOFN_OUTCOME_MERGED);
+        server->late_loss += (double)stamp->loss * (stamp->updates - stamp->from);
+        break;
     case KOFN_VERDICT_LATE:
         note_late(server, rank, stamp, KOFN_OUTCOME_LATE);
         server->late_loss += (double)stamp->loss * (stamp->updates - stamp->from);
@@ -179,7 +183,8 @@ static void arrival(struct kofn_server *server, const struct kofn_arrival *arriv
 bool kofn__serve_arrivals(struct kofn_server *server)
 {
     struct kofn_arrival found[KOFN_ARRIVALS];
-    int count = server->hub->ops->hub_poll(server->hub, found, KOFN_ARRIVALS);
+    int room = (int)KOFN_MIN(kofn_round_room(&server->round), (uint32_t)KOFN_ARRIVALS);
+    int count = room ? server->hub->ops->hub_poll(server->hub, found, room) : 0;
     uint64_t now;
 
     if (count == KOFN_GONE)
@@ -227,7 +232,7 @@ static int tick(struct kofn_server *server, uint64_t now)
 /* A round that collects, or that will take long to merge, is closed for the workers at once. */
 static void close_gates(struct kofn_server *server)
 {
-    bool goes_on = server->round.config.algorithm->worker_may == KOFN_WORKER_CONTINUES;
+    bool goes_on = kofn_algorithm_goes_on(server->round.config.algorithm);
 
     if (server->gates_closed || server->round.phase == KOFN_PHASE_OPEN)
         return;

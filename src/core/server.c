@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "round/account.h"
+
 #include "core/attr.h"
 
 #define STOP_NS (2 * KOFN_NS_PER_S)
@@ -91,7 +93,6 @@ static int wait_for_workers(struct kofn_server *server)
 static void open_next(struct kofn_server *server)
 {
     server->bytes = server->merged_updates = 0;
-    server->merged = 0;
     server->loss_sum = 0;
     server->gates_closed = false;
     kofn_round_next(&server->round, kofn_now_ns());
@@ -121,28 +122,15 @@ int kofn_server_start(struct kofn_server *server, const float *model)
 static int fill_report(const struct kofn_server *server, struct kofn_round_report *report)
 {
     struct kofn_round_report result;
-    const struct kofn_round *round = &server->round;
-    uint32_t count = server->merged + round->late_count;
 
     if (!report)
         return 0;
-    result = (struct kofn_round_report){
-        .round = round->number,
-        .close = round->close,
-        .wait_for = round->wait_for,
-        .living = round->available,
-        .merged = server->merged,
-        .late = round->late_count,
-        .refused = round->refused,
-        .publications = round->publications,
-        .bytes = server->bytes,
-        .updates = server->merged_updates,
-        .staleness = count ? round->late_staleness / count : 0,
-        .loss = server->merged_updates ? server->loss_sum / (double)server->merged_updates : 0,
-        .opened_ns = round->opened_ns,
-        .closed_ns = round->closed_ns,
-        .published_ns = server->published_ns,
-    };
+    kofn_round_describe(&server->round, &result);
+    result.bytes = server->bytes;
+    result.updates = server->merged_updates;
+    if (server->merged_updates)
+        result.loss = server->loss_sum / (double)server->merged_updates;
+    result.published_ns = server->published_ns;
     return kofn__report_give(&result, sizeof(result), report);
 }
 

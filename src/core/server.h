@@ -89,7 +89,6 @@ struct kofn_server {
 
     /* What the open round's report needs. */
     uint64_t bytes, merged_updates, published_ns;
-    uint32_t merged;
     double loss_sum;
 
     /* Control. */

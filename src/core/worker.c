@@ -25,6 +25,8 @@ struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *w
 
 bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate)
 {
+    if (worker->stale) /* nobody is cut off */
+        return kofn__worker_ended(gate);
     return gate.round > worker->round || kofn__worker_ended(gate) ||
            (gate.round == worker->round && gate.state == KOFN_GATE_CLOSED);
 }
@@ -106,7 +108,19 @@ static bool owed(const struct kofn_worker *worker, struct kofn_gate gate)
            worker->updates >= least && !worker->published;
 }
 
-/* Waits until the gate opens a round behind ours, @round. */
+/* May this worker take the model of the round that @gate has opened? One behind its own; where no
+ * round is too old, the newest at once, or once what it sent last has been merged and so released.
+ */
+static bool may_take(const struct kofn_worker *worker, struct kofn_gate gate)
+{
+    if (gate.state != KOFN_GATE_OPEN)
+        return false;
+    if (worker->stale && worker->waits)
+        return gate.round > worker->round && gate.released == worker->sequence % 256;
+    return worker->fetches || gate.round > worker->round;
+}
+
+/* Waits until the gate lets us take the model of round @round. */
 static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *round)
 {
     uint64_t word;
@@ -122,7 +136,7 @@ static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *r
                 worker->log, KOFN_EPOCH,
                 "rank %u: evicted by the server, in round %u; rejoin with a new handle",
                 worker->endpoint->rank, gate.round);
-        if (gate.state == KOFN_GATE_OPEN && gate.round > worker->round) {
+        if (may_take(worker, gate)) {
             *round = gate.round;
             return 0;
         }
@@ -163,6 +177,18 @@ static int fetch(struct kofn_worker *worker, uint32_t round, float *model, const
                       endpoint->rank, (double)worker->timeout / 1e9);
 }
 
+static void begin_round(struct kofn_worker *worker, const struct kofn_stamp *model)
+{
+    worker->round = model->round;
+    worker->version = (uint32_t)model->sequence;
+    worker->updates = worker->published = 0;
+    worker->first = 0;
+    worker->late_sent = false;
+    worker->compute_ns = 0;
+    worker->loss_sum = 0;
+    worker->starved_ns = 0;
+}
+
 /* Waits for the next model and begins the round with it. */
 static int take(struct kofn_worker *worker, float *model, const void **view, uint32_t *round)
 {
@@ -179,18 +205,12 @@ static int take(struct kofn_worker *worker, float *model, const void **view, uin
     rc = fetch(worker, opened, model, view, &stamp);
     if (rc)
         return rc;
-    worker->round = stamp.round;
-    worker->version = (uint32_t)stamp.sequence;
     worker->view = view ? *view : NULL;
-    worker->updates = worker->published = 0;
     worker->reporting = worker->filling = false;
     worker->starved = 0;
-    worker->first = 0;
-    worker->late_sent = false;
-    worker->compute_ns = 0;
-    worker->loss_sum = 0;
-    worker->starved_ns = 0;
     worker->mark_ns = kofn_now_ns();
+    if (stamp.round != worker->round) /* who fetches may find the model that it had */
+        begin_round(worker, &stamp);
     if (round)
         *round = worker->round;
     return beat(worker);
@@ -206,7 +226,8 @@ int kofn_worker_view(struct kofn_worker *worker, const float **model, uint32_t *
     const void *view;
     int rc;
 
-    if (!worker->gradient || !worker->endpoint->ops->endpoint_view)
+    /* where nobody is cut off it would be replaced again and again before a slow one is done */
+    if (!worker->gradient || worker->stale || !worker->endpoint->ops->endpoint_view)
         return kofn_error(worker->log, KOFN_UNSUPPORTED,
                           "rank %u: a model of this job can only be copied, not looked at",
                           worker->endpoint->rank);
@@ -274,6 +295,15 @@ static int publish_last(struct kofn_worker *worker, const float *model, uint64_t
     }
 }
 
+/* Enough has been done on this model for a publication that nothing else follows. */
+static bool is_last(const struct kofn_worker *worker)
+{
+    uint32_t new = worker->each ? worker->updates - worker->published : worker->updates;
+
+    return ((worker->waits || worker->each) && new >= worker->job.local_steps) ||
+           worker->updates >= KOFN_BEAT_MAX_UPDATES;
+}
+
 /* The local update in progress is finished. One whose report a signal interrupted is counted
  * already. */
 static void count(struct kofn_worker *worker, const struct kofn_update *update, uint64_t now)
@@ -311,17 +341,17 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
                           worker->endpoint->rank);
     if (worker->gradient && !worker->filling)
         return no_gradient(worker);
-    if (overtaken(worker)) {
-        kofn_log(worker->log, KOFN_LOG_INFO,
-                 "rank %u: its update of round %u is dropped: the model was replaced meanwhile",
-                 worker->endpoint->rank, worker->round);
+    over = kofn__worker_over(worker, gate);
+    if (!worker->reporting && (overtaken(worker) || (over && worker->cancels))) {
+        if (!over)
+            kofn_log(worker->log, KOFN_LOG_INFO,
+                     "rank %u: its update of round %u is dropped: the model was replaced meanwhile",
+                     worker->endpoint->rank, worker->round);
         worker->mark_ns = now;
         return KOFN_ROUND_OVER;
     }
     count(worker, update, now);
-    last = (worker->waits && worker->updates >= worker->job.local_steps) ||
-           worker->updates >= KOFN_BEAT_MAX_UPDATES;
-    over = kofn__worker_over(worker, gate);
+    last = is_last(worker);
     if (last && worker->eager)
         rc = publish_last(worker, model, now);
     else if (worker->eager && worker->partial && !over)
@@ -334,7 +364,10 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
         return rc;
     worker->reporting = worker->filling = false;
     worker->mark_ns = kofn_now_ns();
-    return last || over ? KOFN_ROUND_OVER : 0;
+    return over || (last && (worker->waits || worker->fetches)) ||
+                   worker->updates >= KOFN_BEAT_MAX_UPDATES
+               ? KOFN_ROUND_OVER
+               : 0;
 }
 
 int kofn_worker_check(const struct kofn_worker *worker)

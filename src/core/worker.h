@@ -42,7 +42,10 @@ struct kofn_worker {
     uint64_t late_after;
 
     /* Fixed since the worker joined. */
-    bool eager, partial, waits, gradient;
+    bool eager, waits, gradient;
+    bool each;    /* its publications carry what is new, not all of the round */
+    bool fetches; /* it takes the newest model whenever it has published */
+    bool partial, stale, cancels;
     struct kofn_job job;
     float *base; /* DELTA: the model taken */
     const struct kofn_reduce_ops *reduce;

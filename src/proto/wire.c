@@ -103,7 +103,7 @@ static void welcome_fields(struct cursor *cursor, struct kofn_wire *message)
     u32_field(cursor, &job->epoch);
     u64_field(cursor, &job->parameters, 8);
     u32_field(cursor, &message->welcome.worker_may);
-    u32_field(cursor, &message->welcome.partial);
+    u32_field(cursor, &message->welcome.manners);
     u32_field(cursor, &message->welcome.depth);
     u32_field(cursor, &message->welcome.pid);
     text_field(cursor, message->welcome.transport, sizeof(message->welcome.transport));

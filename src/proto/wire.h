@@ -19,11 +19,12 @@
 #include "base/base.h"
 
 #define KOFN_WIRE_MAGIC 0x6e666f6bu /* "kofn" */
-#define KOFN_WIRE_VERSION 2u
+#define KOFN_WIRE_VERSION 3u
 #define KOFN_WIRE_BYTES 1024u /* the longest message */
 #define KOFN_WIRE_OFFER_BYTES 512u
 #define KOFN_WIRE_TEXT_BYTES 256u /* a reason, or what is trained; with its final zero */
 #define KOFN_WORKERS_MAX 65536u
+#define KOFN_WAIT_FOR_MAX (1u << 20) /* K may count mini-batches */
 
 enum kofn_wire_type {
     KOFN_WIRE_HELLO = 1,
@@ -48,7 +49,7 @@ struct kofn_wire {
     struct { /* WELCOME */
         struct kofn_job job;
         uint32_t worker_may; /* enum kofn_worker_may */
-        uint32_t partial;    /* publish less than U local updates too */
+        uint32_t manners;    /* enum kofn_manner */
         uint32_t depth;
         uint32_t pid; /* the server's */
         char transport[KOFN_NAME_BYTES];

@@ -51,10 +51,10 @@ void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t n
     };
 }
 
-void kofn_round_describe(const struct kofn_round *round, uint32_t merged,
-                         struct kofn_round_report *report)
+void kofn_round_describe(const struct kofn_round *round, struct kofn_round_report *report)
 {
-    uint32_t count = merged + round->late_count;
+    bool adds = kofn_algorithm_adds(round->config.algorithm);
+    uint32_t count = (adds ? round->reached : round->merged) + round->late_count;
 
     *report = (struct kofn_round_report){
         .size = sizeof(*report),
@@ -62,11 +62,12 @@ void kofn_round_describe(const struct kofn_round *round, uint32_t merged,
         .close = round->close,
         .wait_for = round->wait_for,
         .living = round->available,
-        .merged = merged,
+        .merged = round->merged,
         .late = round->late_count,
         .refused = round->refused,
         .publications = round->publications,
-        .staleness = count ? round->late_staleness / count : 0,
+        .staleness = count ? round->staleness / count : 0,
+        .contributions = count,
         .opened_ns = round->opened_ns,
         .closed_ns = round->closed_ns,
     };

@@ -12,10 +12,9 @@
 void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t now,
                        const struct kofn_usual *usual, struct kofn_member_report *report);
 
-/* What is known of the round that has just been settled, but for what was merged in it: @report's
- * merged, bytes, updates, loss and published_ns are left 0. @merged: members merged on time.
+/* What is known of the round that has just been settled, but for what its driver alone knows:
+ * @report's bytes, updates, loss and published_ns are left 0.
  */
-void kofn_round_describe(const struct kofn_round *round, uint32_t merged,
-                         struct kofn_round_report *report);
+void kofn_round_describe(const struct kofn_round *round, struct kofn_round_report *report);
 
 #endif

@@ -26,12 +26,12 @@ struct kofn_member {
     uint32_t settled_round, settled_updates;
 
     /* In the open round. */
-    bool reached; /* it is one of the K, or of those behind them */
-    bool barred;  /* what it had to count with was refused: it cannot be one of the K any more */
-    bool owing;   /* it is one of those that the closed round still waits for */
-    bool late_merged; /* a late update of it goes into this round */
-    bool sampled;     /* the deadline knows of its arrival in the round that closed last */
-    uint32_t place;   /* as the how-manieth it reached its count, from 0 */
+    bool reached;   /* it is one of the K, or of those behind them */
+    bool barred;    /* what it had to count with was refused: it cannot be one of the K any more */
+    bool owing;     /* it is one of those that the closed round still waits for */
+    bool summed;    /* updates of it are in the sum that goes into this round */
+    bool sampled;   /* the deadline knows of its arrival in the round that closed last */
+    uint32_t place; /* as the how-manieth it reached its count, from 0 */
     uint64_t reached_ns;
 
     /* Local updates it has finished: in earlier memberships; in this one, before the round it is
@@ -48,7 +48,8 @@ struct kofn_member {
 
     /* The account. What is lost is what is left of it when a membership has ended. */
     uint64_t merged, late, refused, lost_before, first_k;
-    uint64_t late_updates; /* those that go into the open round, late */
+    uint64_t late_updates;  /* those that go into the open round, late */
+    uint64_t added_updates; /* those that were added to it as they came */
 
     /* Its pace: what a local update takes it lately; see kofn_member_pace(). */
     double pace_ns; /* 0 = not known yet */

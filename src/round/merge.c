@@ -28,6 +28,8 @@ static double effective_steps(const struct kofn_round *round)
  */
 double kofn_round_late_scale(const struct kofn_round *round)
 {
+    if (kofn_algorithm_adds(round->config.algorithm))
+        return round->reached ? 1.0 / round->reached : 0;
     if (!round->merging)
         return 0;
     if (round->config.weights == KOFN_WEIGHTS_FEDNOVA)
@@ -37,9 +39,12 @@ double kofn_round_late_scale(const struct kofn_round *round)
 
 double kofn_round_weight(const struct kofn_round *round, uint32_t rank)
 {
+    const struct kofn_stamp *held = &round->members[rank].held;
     double weight = kofn_round_late_scale(round);
 
+    if (round->config.algorithm->stale && round->config.staleness_weight > 0)
+        weight *= pow(1.0 + (round->number - held->version), -round->config.staleness_weight);
     if (round->config.weights == KOFN_WEIGHTS_FEDNOVA)
-        weight /= round->members[rank].held.updates;
+        weight /= held->updates;
     return weight;
 }

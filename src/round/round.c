@@ -1,5 +1,6 @@
 #include "round/round.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,17 +39,17 @@ void kofn_round_next(struct kofn_round *round, uint64_t now)
         struct kofn_member *member = &round->members[rank];
 
         member->held.sequence = 0;
-        member->reached = member->late_merged = member->barred = false;
-        member->late_updates = 0;
+        member->reached = member->summed = member->barred = false;
+        member->late_updates = member->added_updates = 0;
     }
     round->number++;
     round->phase = KOFN_PHASE_OPEN;
     round->close = KOFN_CLOSE_NONE;
-    round->reached = round->holding = round->merging = round->expected = 0;
+    round->reached = round->spoilt = round->holding = round->merging = round->expected = 0;
     round->steps = 0;
-    round->late_count = 0;
-    round->late_updates = 0;
-    round->late_staleness = 0;
+    round->late_count = round->merged = 0;
+    round->late_updates = round->added_updates = 0;
+    round->staleness = round->loss_sum = 0;
     round->publications = round->refused = 0;
     round->opened_ns = now;
     round->closed_ns = 0;
@@ -106,7 +107,7 @@ static void close_round(struct kofn_round *round, enum kofn_close why, uint64_t 
 /* Workers whose finished work a deadline would merge. */
 static uint32_t contributors(const struct kofn_round *round)
 {
-    uint32_t count = round->holding;
+    uint32_t count = kofn_algorithm_adds(round->config.algorithm) ? round->merging : round->holding;
 
     if (round->config.publish != KOFN_PUBLISH_EAGER)
         for (uint32_t rank = 0; rank < round->config.workers; rank++)
@@ -121,11 +122,19 @@ static bool deadline_met(const struct kofn_round *round, uint64_t now)
     return deadline && now >= deadline && contributors(round) >= KOFN_MAX(round->config.quorum, 1u);
 }
 
+/* Nothing that could still come would count: all of it has been refused already. The next round
+ * starts everybody afresh, on the same model.
+ */
+static bool is_spoilt(const struct kofn_round *round)
+{
+    return !round->wait_for && round->available;
+}
+
 static void check_closed(struct kofn_round *round, uint64_t now)
 {
     if (round->phase != KOFN_PHASE_OPEN)
         return;
-    if (round->config.algorithm->closed(round))
+    if (round->config.algorithm->closed(round) || is_spoilt(round))
         close_round(round, KOFN_CLOSE_REACHED, now);
     else if (deadline_met(round, now))
         close_round(round, KOFN_CLOSE_DEADLINE, now);
@@ -147,6 +156,8 @@ static void count_reached(struct kofn_round *round, struct kofn_member *member, 
 /* It is not one of the K after all; those behind it move up. */
 static void leave_place(struct kofn_round *round, struct kofn_member *member)
 {
+    if (kofn_algorithm_adds(round->config.algorithm))
+        return; /* what it has sent is in the sum */
     member->reached = false;
     round->reached--;
     for (uint32_t rank = 0; rank < round->config.workers; rank++)
@@ -164,6 +175,18 @@ static void bar(struct kofn_round *round, struct kofn_member *member)
 {
     member->barred = true;
     uncount_reached(round, member);
+}
+
+/* What would have counted, a publication of round @made_in, cannot be used. One that counts by
+ * itself is missing from the K. A worker that has yet to take the open round's model can bring
+ * something better.
+ */
+static void spoil(struct kofn_round *round, struct kofn_member *member, uint32_t made_in)
+{
+    if (kofn_algorithm_adds(round->config.algorithm))
+        round->spoilt++;
+    else if (made_in == round->number)
+        bar(round, member);
     kofn_watch_membership(round);
 }
 
@@ -184,7 +207,7 @@ static void let_go(struct kofn_round *round, struct kofn_member *member)
     if (!member->held.sequence)
         return;
     round->holding--;
-    round->merging -= !member->late_merged;
+    round->merging -= !member->summed;
     round->steps -= member->held.updates;
     member->held.sequence = 0;
 }
@@ -254,7 +277,7 @@ static enum kofn_verdict hold(struct kofn_round *round, struct kofn_member *memb
 {
     let_go(round, member);
     round->holding++;
-    round->merging += !member->late_merged;
+    round->merging += !member->summed;
     round->steps += stamp->updates;
     member->held = *stamp;
     collect_from(round, member);
@@ -279,23 +302,56 @@ static enum kofn_verdict refuse_barred(struct kofn_round *round, struct kofn_mem
     return member->held.sequence ? KOFN_VERDICT_KEPT : refuse(round, member, stamp);
 }
 
+static bool refuses_late(const struct kofn_round *round)
+{
+    return round->config.late == KOFN_LATE_REFUSE || round->config.algorithm->cancels;
+}
+
+/* @member's publication goes into the sum. */
+static void sum_up(struct kofn_round *round, struct kofn_member *member,
+                   const struct kofn_stamp *stamp)
+{
+    round->age = round->number - stamp->version;
+    round->factor = (float)kofn_late_factor(round, stamp, round->age);
+    round->staleness += round->age;
+    round->merging += !member->summed && !member->held.sequence;
+    member->summed = true;
+}
+
+/* A publication that is one of the K by itself. */
+static enum kofn_verdict add(struct kofn_round *round, struct kofn_member *member,
+                             const struct kofn_stamp *stamp, uint64_t now)
+{
+    uint32_t updates = stamp->updates - stamp->from;
+
+    sum_up(round, member, stamp);
+    member->added_updates += updates;
+    round->added_updates += updates;
+    round->loss_sum += (double)stamp->loss;
+    kofn_member_settle(member, stamp->round, stamp->updates, &member->merged);
+    if (!member->reached) {
+        member->reached = true;
+        member->reached_ns = now;
+        member->place = round->reached;
+    }
+    round->reached++;
+    check_closed(round, now);
+    return KOFN_VERDICT_ADD;
+}
+
 /* A publication that missed its round: merged into the open one with 1/(1+s)^W, or refused. */
 static enum kofn_verdict late(struct kofn_round *round, struct kofn_member *member,
                               const struct kofn_stamp *stamp, uint64_t now)
 {
     kofn_watch_late(round, member, stamp, now);
-    if (round->config.late == KOFN_LATE_REFUSE)
+    if (refuses_late(round))
         return refuse(round, member, stamp);
     if (stamp->from != kofn_member_settled(member, stamp->round))
         return KOFN_VERDICT_COVERED;
-    round->late_age = round->number - stamp->version;
-    round->late_factor = (float)kofn_late_factor(round, stamp, round->late_age);
+    sum_up(round, member, stamp);
     round->late_count++;
     member->late_updates += stamp->updates - stamp->from;
     round->late_updates += stamp->updates - stamp->from;
-    round->late_staleness += round->late_age;
-    round->merging += !member->late_merged && !member->held.sequence;
-    member->late_merged = true;
     kofn_member_settle(member, stamp->round, stamp->updates, &member->late);
     return KOFN_VERDICT_LATE;
 }
@@ -312,6 +368,15 @@ static struct kofn_member *published(struct kofn_round *round, uint32_t rank,
     return member;
 }
 
+/* Where a closing round cancels, whoever is behind the K of the open round is late, too. */
+static bool is_late(const struct kofn_round *round, const struct kofn_stamp *stamp)
+{
+    const struct kofn_algorithm *algorithm = round->config.algorithm;
+
+    return !algorithm->current(round, stamp) ||
+           (algorithm->cancels && round->phase != KOFN_PHASE_OPEN);
+}
+
 bool kofn_round_counts(const struct kofn_round *round, uint32_t rank,
                        const struct kofn_stamp *stamp)
 {
@@ -324,12 +389,15 @@ bool kofn_round_counts(const struct kofn_round *round, uint32_t rank,
            algorithm->counts(round, stamp->updates);
 }
 
-bool kofn_round_merges_late(const struct kofn_round *round, uint32_t rank,
-                            const struct kofn_stamp *stamp, float *factor)
+bool kofn_round_sums(const struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
+                     float *factor)
 {
-    if (round->ended || round->config.late == KOFN_LATE_REFUSE ||
-        round->config.algorithm->current(round, stamp) ||
-        stamp->from != kofn_member_settled(&round->members[rank], stamp->round))
+    const struct kofn_algorithm *algorithm = round->config.algorithm;
+    const struct kofn_member *member = &round->members[rank];
+
+    if (round->ended || stamp->from != kofn_member_settled(member, stamp->round))
+        return false;
+    if (is_late(round, stamp) ? refuses_late(round) : !kofn_algorithm_adds(algorithm))
         return false;
     *factor = (float)kofn_late_factor(round, stamp, round->number - stamp->version);
     return true;
@@ -339,13 +407,13 @@ enum kofn_verdict kofn_round_refuse(struct kofn_round *round, uint32_t rank,
                                     const struct kofn_stamp *stamp, uint64_t now)
 {
     struct kofn_member *member = published(round, rank, stamp, now);
-    bool current = !round->ended && round->config.algorithm->current(round, stamp);
+    bool current = !round->ended && !is_late(round, stamp);
     enum kofn_verdict verdict = KOFN_VERDICT_KEPT;
 
     if (!current || !member->held.sequence)
         verdict = refuse(round, member, stamp);
     if (current)
-        bar(round, member);
+        spoil(round, member, stamp->round);
     check_closed(round, now);
     return verdict;
 }
@@ -357,13 +425,24 @@ enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
 
     if (round->ended)
         return refuse(round, member, stamp);
-    if (!round->config.algorithm->current(round, stamp))
+    if (is_late(round, stamp))
         return late(round, member, stamp, now);
     if (member->barred)
         return refuse_barred(round, member, stamp);
     if (stamp->from != kofn_member_settled(member, stamp->round))
         return KOFN_VERDICT_COVERED;
+    if (kofn_algorithm_adds(round->config.algorithm))
+        return add(round, member, stamp, now);
     return hold(round, member, stamp, now);
+}
+
+uint32_t kofn_round_room(const struct kofn_round *round)
+{
+    if (!round->config.algorithm->exact || round->phase == KOFN_PHASE_IDLE)
+        return UINT32_MAX;
+    if (round->phase != KOFN_PHASE_OPEN)
+        return 0;
+    return round->wait_for > round->reached ? round->wait_for - round->reached : 1;
 }
 
 void kofn_round_tick(struct kofn_round *round, uint64_t now)
@@ -404,35 +483,53 @@ void kofn_round_reject(struct kofn_round *round, uint32_t rank)
         leave_place(round, member);
 }
 
-void kofn_round_reject_late(struct kofn_round *round)
+void kofn_round_reject_sum(struct kofn_round *round)
 {
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         struct kofn_member *member = &round->members[rank];
 
         member->late -= member->late_updates;
-        member->refused += member->late_updates;
-        member->late_updates = 0;
-        member->late_merged = false;
+        member->merged -= member->added_updates;
+        member->refused += member->late_updates + member->added_updates;
+        member->reached &= !member->added_updates;
+        member->late_updates = member->added_updates = 0;
+        member->summed = false;
     }
     round->merging = round->holding;
     round->refused += round->late_count;
+    if (kofn_algorithm_adds(round->config.algorithm)) {
+        round->refused += round->reached;
+        round->reached = 0;
+    }
     round->late_count = 0;
-    round->late_updates = 0;
-    round->late_staleness = 0;
+    round->late_updates = round->added_updates = 0;
+    round->staleness = round->loss_sum = 0;
+}
+
+/* The held publication of @member has been merged. */
+static void settle_held(struct kofn_round *round, struct kofn_member *member)
+{
+    round->staleness += round->number - member->held.version;
+    round->loss_sum += (double)member->held.loss;
+    kofn_member_settle(member, member->held.round, member->held.updates, &member->merged);
+    member->held.sequence = 0;
 }
 
 void kofn_round_settle(struct kofn_round *round)
 {
+    uint32_t publications;
+
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         struct kofn_member *member = &round->members[rank];
 
         if (member->reached && member->place < round->wait_for)
             member->first_k++;
-        if (member->held.sequence) {
-            kofn_member_settle(member, member->held.round, member->held.updates, &member->merged);
-            member->held.sequence = 0;
-        }
+        round->merged += member->held.sequence || member->added_updates;
+        if (member->held.sequence)
+            settle_held(round, member);
     }
+    publications = kofn_algorithm_adds(round->config.algorithm) ? round->reached : round->merged;
+    round->loss = publications ? round->loss_sum / publications : NAN;
     round->previous_opened_ns = round->opened_ns;
     round->phase = KOFN_PHASE_IDLE;
 }

@@ -39,7 +39,8 @@ enum kofn_phase { KOFN_PHASE_IDLE, KOFN_PHASE_OPEN, KOFN_PHASE_COLLECTING, KOFN_
 enum kofn_verdict {
     KOFN_VERDICT_HOLD, /* keep its buffer; the one held before, if any, is superseded: release that
                         */
-    KOFN_VERDICT_LATE, /* add it to the late sum with kofn_round.late_factor now, then release it */
+    KOFN_VERDICT_LATE, /* add it to the sum with kofn_round.factor now, then release it */
+    KOFN_VERDICT_ADD,  /* the same; it is on time */
     KOFN_VERDICT_REFUSED, /* release it; the worker is told */
     KOFN_VERDICT_COVERED, /* overlaps what is settled: release it; the worker will send the
                              remainder */
@@ -58,9 +59,10 @@ struct kofn_round {
     bool ended;         /* no round follows */
     uint32_t wait_for;  /* K in force; once the round has closed, that with which it did */
     uint32_t available; /* members an answer can be expected of */
-    uint32_t reached;   /* members that count */
+    uint32_t reached;   /* members that count; publications, where those are added */
+    uint32_t spoilt;    /* where publications are added: those that could not be, off K */
     uint32_t holding;   /* members with a held publication */
-    uint32_t merging;   /* those, and those with late updates that go into this round */
+    uint32_t merging;   /* those, and those with updates in the sum */
     uint64_t steps;     /* local updates of the held ones */
     uint32_t expected;  /* COLLECTING: members that still owe theirs */
     uint64_t opened_ns, closed_ns;
@@ -68,12 +70,15 @@ struct kofn_round {
     uint64_t excused_ns;         /* until then nobody got on: silences are judged from there */
     uint64_t deadline_ns;        /* from the opening; 0 = none */
 
-    /* Late updates that go into this round. */
+    /* The sum that goes into this round: of late updates, and of those that are added on time. */
     uint32_t late_count; /* publications */
-    uint64_t late_updates;
-    double late_staleness; /* sum */
-    float late_factor;     /* of the last KOFN_VERDICT_LATE */
-    uint32_t late_age;     /* its staleness */
+    uint64_t late_updates, added_updates;
+    double staleness; /* sum over the publications merged, held ones included once it is settled */
+    float factor;     /* of the last KOFN_VERDICT_LATE or KOFN_VERDICT_ADD */
+    uint32_t age;     /* its staleness */
+    uint32_t merged;  /* settled: workers merged on time */
+    double loss;     /* settled: mean over the publications merged on time; NaN if there are none */
+    double loss_sum; /* of those in the sum */
 
     uint32_t publications, refused; /* arrived, refused, in this round */
     double median_pace_ns;          /* of the last tick; 0 = not known */
@@ -108,12 +113,12 @@ enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
                                     const struct kofn_stamp *stamp, uint64_t now);
 
 /* Foresight, for looking at bytes before kofn_round_arrive() counts them: would @stamp make its
- * worker one of the K? Would it be merged late, and then with which factor (kofn_late_factor())?
+ * worker one of the K? Would it be added to the sum, and with which factor (kofn_late_factor())?
  */
 bool kofn_round_counts(const struct kofn_round *round, uint32_t rank,
                        const struct kofn_stamp *stamp);
-bool kofn_round_merges_late(const struct kofn_round *round, uint32_t rank,
-                            const struct kofn_stamp *stamp, float *factor);
+bool kofn_round_sums(const struct kofn_round *round, uint32_t rank, const struct kofn_stamp *stamp,
+                     float *factor);
 
 /* A valid publication has arrived whose bytes cannot be used: its worker cannot be one of the K of
  * the round it was made in any more. Refused, and counted as such (KOFN_VERDICT_REFUSED), unless an
@@ -128,6 +133,11 @@ enum kofn_verdict kofn_round_refuse(struct kofn_round *round, uint32_t rank,
  */
 void kofn_round_last_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat,
                           uint64_t now);
+
+/* How many publications may be taken in before the round is merged: where exactly K are, as many as
+ * are missing.
+ */
+uint32_t kofn_round_room(const struct kofn_round *round);
 
 /* Time has passed: deadlines, grace, and who is slow or suspect. Costs O(N); call it at a tick, not
  * in a spin. */
@@ -167,8 +177,8 @@ double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp 
  * more. */
 void kofn_round_reject(struct kofn_round *round, uint32_t rank);
 
-/* The late updates of this round cannot be merged (their sum is not finite): they are refused. */
-void kofn_round_reject_late(struct kofn_round *round);
+/* The updates in the sum cannot be merged (it is not finite): they are refused. */
+void kofn_round_reject_sum(struct kofn_round *round);
 
 /* All that is held has been merged: settles the accounts and the statistics of the round. */
 void kofn_round_settle(struct kofn_round *round);

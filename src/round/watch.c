@@ -21,8 +21,15 @@ void kofn_watch_membership(struct kofn_round *round)
         /* whoever has reached its count and is gone or suspect since still counts */
         possible += (kofn_member_available(member) && !member->barred) || member->reached;
     }
-    if (round->phase == KOFN_PHASE_OPEN)
+    if (round->phase != KOFN_PHASE_OPEN)
+        return;
+    if (!kofn_algorithm_adds(round->config.algorithm)) {
         round->wait_for = KOFN_MIN(round->config.wait_for, possible);
+        return;
+    }
+    round->wait_for = round->config.wait_for - KOFN_MIN(round->config.wait_for, round->spoilt);
+    if (!round->available) /* one worker alone could bring all of them */
+        round->wait_for = KOFN_MIN(round->wait_for, round->reached);
 }
 
 /* When @member reached (or, at its pace in this round, would reach) its U-th local update, in ns
@@ -71,8 +78,8 @@ void kofn_watch_late(struct kofn_round *round, struct kofn_member *member,
  */
 static void sample_pace(const struct kofn_round *round, struct kofn_member *member, uint64_t now)
 {
-    bool all_of_it = round->config.algorithm->worker_may == KOFN_WORKER_CONTINUES &&
-                     member->round == round->number;
+    bool all_of_it =
+        kofn_algorithm_goes_on(round->config.algorithm) && member->round == round->number;
     double keep = 1 - KOFN_MIN(0.5, round->config.local_steps / PACE_UPDATES);
     uint64_t updates = member->timed_updates - member->paced_timed;
     uint64_t busy = member->compute_ns - member->paced_compute_ns;
@@ -113,9 +120,11 @@ void kofn_watch_closed(struct kofn_round *round, uint64_t now)
 /* True while the round waits for something that @member has not done yet. */
 static bool works(const struct kofn_round *round, const struct kofn_member *member)
 {
+    bool done = member->reached ||
+                (member->round == round->number && member->updates >= round->config.local_steps);
+
     return round->phase == KOFN_PHASE_OPEN &&
-           (round->config.algorithm->worker_may == KOFN_WORKER_CONTINUES ||
-            member->round != round->number || member->updates < round->config.local_steps);
+           (round->config.algorithm->worker_may != KOFN_WORKER_WAITS || !done);
 }
 
 /* Who was in the last round may have waited for this one to open; who was not even there has owed

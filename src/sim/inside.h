@@ -74,7 +74,8 @@ struct kofn_sim {
     int status; /* what went wrong where nothing can be returned */
 
     /* Fixed. */
-    bool eager, waits, partial, gradient, instant; /* instant: no message costs anything */
+    bool eager, waits, fetches, each, partial, stale, cancels, gradient; /* as in core/worker.h */
+    bool instant;   /* no message costs anything */
     uint32_t least; /* updates that a worker owes of a closed round */
 
     /* The server. */
@@ -82,14 +83,13 @@ struct kofn_sim {
     uint64_t ingest_ns;        /* its link is free again */
     struct kofn_random random; /* loss */
     uint64_t bytes, merged_updates;
-    uint32_t merged;
     double loss_sum;
 
     /* Arithmetic. */
     size_t parameters; /* 0 = there is none */
     const struct kofn_reduce_ops *reduce;
     struct kofn_sim_version *model, *spare; /* of the open round; not in use */
-    float *late_sum, *next;
+    float *late_sum, *late_next;
     bool late_any;
     uint32_t *ranks;
     const void **updates;
@@ -145,8 +145,8 @@ float kofn_sim_bytes_finish(struct kofn_sim *sim, uint32_t rank);
  */
 void kofn_sim_bytes_fill(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, uint64_t settled);
 
-bool kofn_sim_bytes_finite(const struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
-void kofn_sim_bytes_late(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+/* Adds a publication to the sum; false, and the sum as it was, if that is not finite then. */
+bool kofn_sim_bytes_sum(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, float factor);
 
 /* Makes the next model of what is held; members whose updates are not finite are refused. */
 void kofn_sim_bytes_merge(struct kofn_sim *sim);

@@ -150,7 +150,8 @@ static void tick(struct kofn_sim *sim)
 static void merge_and_open(struct kofn_sim *sim, struct kofn_round_report *report)
 {
     kofn_sim_server_merge(sim);
-    kofn_round_describe(&sim->round, sim->merged, report);
+    kofn_round_describe(&sim->round, report);
+    report->size = sizeof(*report);
     report->bytes = sim->bytes;
     report->updates = sim->merged_updates;
     report->loss = sim->merged_updates ? sim->loss_sum / (double)sim->merged_updates : 0;
@@ -208,7 +209,7 @@ int kofn_sim_step(struct kofn_sim *sim, uint64_t until, uint64_t events,
         uint64_t next = KOFN_MIN(timer.time, kofn_post_next(&sim->post));
 
         next = KOFN_MIN(next, sim->tick_ns);
-        if (sim->round.phase == KOFN_PHASE_READY && next > sim->now) {
+        if (sim->round.phase == KOFN_PHASE_READY && (next > sim->now || sim->algorithm->exact)) {
             merge_and_open(sim, report);
             return sim->status;
         }
@@ -251,7 +252,11 @@ static void fix(struct kofn_sim *sim, const struct kofn_sim_attr *attr)
     sim->algorithm = attr->round.algorithm;
     sim->eager = attr->round.publish == KOFN_PUBLISH_EAGER;
     sim->waits = sim->algorithm->worker_may == KOFN_WORKER_WAITS;
+    sim->fetches = sim->algorithm->worker_may == KOFN_WORKER_FETCHES;
+    sim->each = kofn_algorithm_adds(sim->algorithm);
     sim->partial = sim->algorithm->partial;
+    sim->stale = sim->algorithm->stale;
+    sim->cancels = sim->algorithm->cancels;
     sim->gradient = sim->algorithm->payload == KOFN_PAYLOAD_GRADIENT;
     sim->instant = costs_nothing(&attr->net);
     sim->least = sim->partial ? 1 : attr->round.local_steps;

@@ -8,7 +8,7 @@
  * events at the same time have an order, and every worker has random numbers of its own.
  *
  * Time begins at 1 ns. All events of one moment are taken in before a round that has closed is
- * merged.
+ * merged; where exactly K are, it is merged at once, and those behind them come after.
  *
  * Threads: one. Nothing is allocated per event, but for the queue of messages, which grows as it
  * must.

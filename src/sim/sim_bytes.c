@@ -68,11 +68,13 @@ int kofn_sim_bytes_open(struct kofn_sim *sim)
     sim->parameters = sim->attr.work->parameters;
     sim->reduce = kofn_reduce_select();
     sim->late_sum = new_vector(sim);
+    sim->late_next = new_vector(sim);
     sim->ranks = calloc(workers + 1, sizeof(*sim->ranks)); /* + 1: the late sum */
     sim->updates = calloc(workers + 1, sizeof(*sim->updates));
     sim->weights = calloc(workers + 1, sizeof(*sim->weights));
     sim->model = new_version(sim);
-    if (!sim->late_sum || !sim->ranks || !sim->updates || !sim->weights || !sim->model)
+    if (!sim->late_sum || !sim->late_next || !sim->ranks || !sim->updates || !sim->weights ||
+        !sim->model)
         return KOFN_NO_MEMORY;
     memcpy(sim->model->data, sim->attr.model, sim->parameters * sizeof(float));
     for (uint32_t rank = 0; rank < workers && !rc; rank++)
@@ -102,6 +104,7 @@ void kofn_sim_bytes_close(struct kofn_sim *sim)
         free(version);
     }
     free(sim->late_sum);
+    free(sim->late_next);
     free(sim->ranks);
     free(sim->updates);
     free(sim->weights);
@@ -181,26 +184,24 @@ static const float *payload(const struct kofn_sim *sim, uint32_t rank, uint64_t 
     return sim->workers[rank].buffers[sequence % KOFN_DEPTH];
 }
 
-bool kofn_sim_bytes_finite(const struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
-{
-    return !sim->parameters ||
-           sim->reduce->all_finite[KOFN_F32](payload(sim, rank, sequence), sim->parameters);
-}
-
-void kofn_sim_bytes_late(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+bool kofn_sim_bytes_sum(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, float factor)
 {
     const void *update = payload(sim, rank, sequence);
-    const float weight = sim->round.late_factor;
-    struct kofn_merge merge = {.out = sim->late_sum,
+    struct kofn_merge merge = {.out = sim->late_next,
                                .base = sim->late_any ? sim->late_sum : NULL,
                                .updates = &update,
-                               .weights = &weight,
+                               .weights = &factor,
                                .count = 1};
 
     if (!sim->parameters)
-        return;
-    sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters);
+        return true;
+    if (!sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters))
+        return false;
+    merge.out = sim->late_sum;
+    sim->late_sum = sim->late_next;
+    sim->late_next = merge.out;
     sim->late_any = true;
+    return true;
 }
 
 static size_t gather(struct kofn_sim *sim)
@@ -242,11 +243,41 @@ static size_t reject_bad(struct kofn_sim *sim, size_t count)
     return bad;
 }
 
+/* The next model, of all that can be merged, to @out. */
+static bool merge_good(struct kofn_sim *sim, float *out)
+{
+    struct kofn_merge merge = {
+        .out = out, .base = sim->model->data, .updates = sim->updates, .weights = sim->weights};
+    bool finite;
+
+    do {
+        merge.count = gather(sim);
+        finite = sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters);
+    } while (!finite && reject_bad(sim, merge.count));
+    return finite;
+}
+
+/* merge.c, make_model() */
+static void make_model(struct kofn_sim *sim, float *out)
+{
+    bool finite = merge_good(sim, out);
+
+    if (!finite && sim->late_any) {
+        kofn_round_reject_sum(&sim->round);
+        sim->late_any = false;
+        finite = merge_good(sim, out);
+    }
+    if (finite)
+        return;
+    for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++)
+        if (sim->round.members[rank].held.sequence)
+            kofn_round_reject(&sim->round, rank);
+    memcpy(out, sim->model->data, sim->parameters * sizeof(float));
+}
+
 void kofn_sim_bytes_merge(struct kofn_sim *sim)
 {
     struct kofn_sim_version *next;
-    struct kofn_merge merge = {.updates = sim->updates, .weights = sim->weights};
-    bool finite;
 
     if (!sim->parameters)
         return;
@@ -256,18 +287,7 @@ void kofn_sim_bytes_merge(struct kofn_sim *sim)
                                  sim->parameters);
         return;
     }
-    merge.out = next->data;
-    merge.base = sim->model->data;
-    do {
-        merge.count = gather(sim);
-        finite = sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters);
-    } while (!finite && reject_bad(sim, merge.count));
-    if (!finite) { /* the sum alone is not: the learning rate is too high */
-        for (size_t i = 0; i < merge.count; i++)
-            if (sim->ranks[i] != UINT32_MAX)
-                kofn_round_reject(&sim->round, sim->ranks[i]);
-        memcpy(next->data, sim->model->data, sim->parameters * sizeof(float));
-    }
+    make_model(sim, next->data);
     sim->late_any = false;
     let_go(sim, sim->model);
     sim->model = next;

@@ -30,11 +30,12 @@ static void receipt(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp
 static enum kofn_verdict judge(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
 {
     struct kofn_round *round = &sim->round;
+    float factor;
 
-    if (sim->algorithm->current(round, stamp) || kofn_sim_bytes_finite(sim, rank, stamp->sequence))
+    if (!kofn_round_sums(round, rank, stamp, &factor) ||
+        kofn_sim_bytes_sum(sim, rank, stamp->sequence, factor))
         return kofn_round_arrive(round, rank, stamp, sim->now);
-    kofn_round_refuse(round, rank, stamp, sim->now);
-    return KOFN_VERDICT_REFUSED;
+    return kofn_round_refuse(round, rank, stamp, sim->now);
 }
 
 void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
@@ -49,8 +50,8 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn
         return;
     case KOFN_VERDICT_KEPT:
         return;
+    case KOFN_VERDICT_ADD:
     case KOFN_VERDICT_LATE:
-        kofn_sim_bytes_late(sim, rank, sequence);
         sim->loss_sum += (double)stamp->loss * (stamp->updates - stamp->from);
         receipt(sim, rank, stamp);
         break;
@@ -70,16 +71,20 @@ void kofn_sim_server_beat(struct kofn_sim *sim, uint32_t rank, struct kofn_beat 
 
 static void send_gates(struct kofn_sim *sim, bool opens)
 {
-    /* most workers change what they do: their timers are set one by one and put in order once */
-    kofn_timers_begin(&sim->timers);
+    /* where a closing round cuts off everybody, all timers change: they are put in order once */
+    bool many = !sim->stale;
+
+    if (many)
+        kofn_timers_begin(&sim->timers);
     for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++)
         kofn_sim_send_gate(sim, rank, opens);
-    kofn_timers_end(&sim->timers);
+    if (many)
+        kofn_timers_end(&sim->timers);
 }
 
 void kofn_sim_server_close_gates(struct kofn_sim *sim)
 {
-    bool goes_on = sim->algorithm->worker_may == KOFN_WORKER_CONTINUES;
+    bool goes_on = kofn_algorithm_goes_on(sim->algorithm);
 
     if (sim->gates_closed || sim->round.phase == KOFN_PHASE_OPEN)
         return;
@@ -93,7 +98,6 @@ void kofn_sim_server_close_gates(struct kofn_sim *sim)
 void kofn_sim_server_open(struct kofn_sim *sim)
 {
     sim->bytes = sim->merged_updates = 0;
-    sim->merged = 0;
     sim->loss_sum = 0;
     sim->gates_closed = false;
     kofn_round_next(&sim->round, sim->now);
@@ -108,13 +112,12 @@ static void account(struct kofn_sim *sim)
 
         if (!held->sequence)
             continue;
-        sim->merged++;
         sim->merged_updates += updates;
         sim->loss_sum += (double)held->loss * updates;
         receipt(sim, rank, held);
         sim->workers[rank].granted = held->sequence; /* its next gate says so */
     }
-    sim->merged_updates += sim->round.late_updates;
+    sim->merged_updates += sim->round.late_updates + sim->round.added_updates;
 }
 
 void kofn_sim_server_merge(struct kofn_sim *sim)

@@ -5,8 +5,10 @@
 
 #include "sim/inside.h"
 
-static bool over(const struct kofn_sim_worker *worker)
+static bool over(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
+    if (sim->stale) /* nobody is cut off */
+        return false;
     return worker->gate_round > worker->round ||
            (worker->gate_round == worker->round && worker->gate_state == KOFN_GATE_CLOSED);
 }
@@ -33,7 +35,7 @@ static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
         .from = from,
         .updates = worker->updates,
         .total = worker->total,
-        .loss = (float)(worker->loss_sum / worker->updates),
+        .loss = (float)(worker->loss_sum / (worker->updates - (sim->each ? from : 0))),
         .length = sim->attr.payload_bytes,
         .compute_ns = worker->compute_ns,
         .wait_ns = worker->starved_ns ? short_of(sim->now - worker->starved_ns) : 0,
@@ -41,6 +43,8 @@ static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
     };
 
     worker->published = worker->updates;
+    if (sim->each)
+        worker->loss_sum = 0;
     if (!worker->first) {
         worker->first = stamp.sequence;
         worker->first_updates = worker->updates;
@@ -52,8 +56,10 @@ static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
 
 static void publish_all(struct kofn_sim *sim, uint32_t rank)
 {
-    kofn_sim_bytes_fill(sim, rank, sim->workers[rank].sequence + 1, 0);
-    send(sim, rank, 0);
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    kofn_sim_bytes_fill(sim, rank, worker->sequence + 1, 0);
+    send(sim, rank, sim->each ? worker->published : 0);
 }
 
 /* publish.c, settled_publication() */
@@ -80,7 +86,8 @@ static bool publish_late(struct kofn_sim *sim, uint32_t rank)
     uint64_t settled;
     uint32_t updates;
 
-    if (worker->late_sent || !worker->updates || (sim->gradient && worker->published))
+    if (worker->late_sent || !worker->updates || sim->cancels || sim->each ||
+        (sim->gradient && worker->published))
         return true;
     settled = settled_publication(sim, worker, &updates);
     if (updates == worker->updates)
@@ -151,6 +158,30 @@ static bool owed(const struct kofn_sim *sim, const struct kofn_sim_worker *worke
            !worker->published;
 }
 
+/* worker.c, may_take(). Where no message costs anything the model that is made in this moment is
+ * the newest.
+ */
+static bool may_take(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
+{
+    if (worker->gate_state != KOFN_GATE_OPEN ||
+        (sim->instant && sim->round.phase == KOFN_PHASE_READY))
+        return false;
+    if (sim->stale && sim->waits)
+        return worker->gate_round > worker->round && worker->released == worker->sequence;
+    return sim->fetches || worker->gate_round > worker->round;
+}
+
+static void begin_round(struct kofn_sim_worker *worker)
+{
+    worker->round = worker->gate_round;
+    worker->updates = worker->published = 0;
+    worker->first = 0;
+    worker->late_sent = false;
+    worker->compute_ns = 0;
+    worker->loss_sum = 0;
+    worker->starved_ns = 0;
+}
+
 /* kofn_worker_take(): goes as far as the gate allows. */
 static void take(struct kofn_sim *sim, uint32_t rank)
 {
@@ -159,44 +190,42 @@ static void take(struct kofn_sim *sim, uint32_t rank)
     if (worker->activity == KOFN_SIM_COMPUTES || worker->activity == KOFN_SIM_CUT)
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
     worker->activity = KOFN_SIM_WAITS;
-    if (worker->gate_state != KOFN_GATE_OPEN || worker->gate_round <= worker->round) {
+    if (!may_take(sim, worker)) {
         if (owed(sim, worker) && credit(worker))
             publish_all(sim, rank);
         return;
     }
     if (!publish_late(sim, rank))
         return;
-    worker->round = worker->gate_round;
-    worker->updates = worker->published = 0;
-    worker->first = 0;
-    worker->late_sent = false;
-    worker->compute_ns = 0;
-    worker->loss_sum = 0;
-    worker->starved_ns = 0;
+    if (worker->gate_round != worker->round)
+        begin_round(worker);
     kofn_sim_bytes_take(sim, rank);
     kofn_sim_send_beat(sim, rank);
     compute(sim, rank);
 }
 
+/* worker.c, is_last() */
 static bool is_last(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
-    return sim->waits && worker->updates >= sim->attr.round.local_steps;
+    uint32_t new = sim->each ? worker->updates - worker->published : worker->updates;
+
+    return (sim->waits || sim->each) && new >= sim->attr.round.local_steps;
 }
 
 /* kofn_worker_report(); false if those who wait anyway have to wait for their credit first. */
-static bool report(struct kofn_sim *sim, uint32_t rank)
+static bool report(struct kofn_sim *sim, uint32_t rank, bool last)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    if (is_last(sim, worker) && sim->eager) {
-        if (!sim->gradient && over(worker))
+    if (last && sim->eager) {
+        if (!sim->gradient && over(sim, worker))
             return true;
         if (!credit(worker)) {
             worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
             return false;
         }
         publish_all(sim, rank);
-    } else if (sim->eager && sim->partial && !over(worker)) {
+    } else if (sim->eager && sim->partial && !over(sim, worker)) {
         if (credit(worker)) {
             publish_all(sim, rank);
             return true;
@@ -212,17 +241,16 @@ static bool report(struct kofn_sim *sim, uint32_t rank)
 static void go_on(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
+    bool last = is_last(sim, worker);
 
-    if (!report(sim, rank)) {
+    if (!report(sim, rank, last)) {
         worker->activity = KOFN_SIM_STARVES;
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
-        return;
-    }
-    if (!is_last(sim, worker) && !over(worker)) {
+    } else if (over(sim, worker) || (last && !sim->each) || sim->fetches) {
+        take(sim, rank);
+    } else {
         compute(sim, rank);
-        return;
     }
-    take(sim, rank);
 }
 
 static void drop(struct kofn_sim *sim, uint32_t rank)
@@ -253,7 +281,7 @@ void kofn_sim_worker_finish(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    if (worker->activity == KOFN_SIM_CUT) {
+    if (worker->activity == KOFN_SIM_CUT || (sim->cancels && over(sim, worker))) {
         drop(sim, rank);
         return;
     }
@@ -274,14 +302,14 @@ void kofn_sim_worker_gate(struct kofn_sim *sim, uint32_t rank, uint32_t round, u
     worker->gate_state = state;
     worker->released = released;
     if (worker->activity == KOFN_SIM_WAITS ||
-        (worker->activity == KOFN_SIM_HALTS && over(worker))) {
+        (worker->activity == KOFN_SIM_HALTS && over(sim, worker))) {
         take(sim, rank);
     } else if (worker->activity == KOFN_SIM_STARVES) {
         go_on(sim, rank);
     } else if (worker->activity == KOFN_SIM_HALTS) {
         if (credit(worker))
             compute(sim, rank);
-    } else if (worker->activity == KOFN_SIM_COMPUTES && over(worker)) {
+    } else if (worker->activity == KOFN_SIM_COMPUTES && over(sim, worker)) {
         cut(sim, rank);
     }
 }

@@ -1,6 +1,7 @@
 #include "tests/unit/engine.h"
 
 #include <CUnit/CUnit.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,7 +97,7 @@ static int open_handle(struct engine *engine, uint32_t rank, const struct kofn_o
                                             .epoch = attr.epoch,
                                             .parameters = ENGINE_PARAMETERS};
     welcome.welcome.worker_may = algorithm->worker_may;
-    welcome.welcome.partial = algorithm->partial;
+    welcome.welcome.manners = kofn_algorithm_manners(algorithm);
     CU_ASSERT_EQUAL_FATAL(kofn__worker_adopt(handle, &welcome), 0);
     return kofn_transport_find("self")->endpoint_open(&attr, offer, answer, &handle->endpoint);
 }
@@ -113,6 +114,7 @@ int engine_join(struct engine *engine, uint32_t rank)
         return rc;
     CU_ASSERT_EQUAL_FATAL(open_handle(engine, rank, &offer, &answer), 0);
     worker->first = worker->finished = worker->base;
+    worker->round = 0;
     return kofn__admit_member(engine->server, rank, &answer, kofn_now_ns());
 }
 
@@ -197,12 +199,13 @@ int engine_take(struct engine *engine, uint32_t rank)
 {
     struct engine_worker *worker = &engine->workers[rank];
     uint64_t before = worker->handle->sequence;
+    uint32_t round = worker->round;
     int rc;
 
     read_receipts(worker);
     rc = kofn_worker_take(worker->handle, worker->model, &worker->round);
     note_publications(worker, before);
-    if (!rc)
+    if (!rc && worker->round != round)
         worker->first = worker->finished;
     return rc;
 }
@@ -230,7 +233,7 @@ int engine_update(struct engine *engine, uint32_t rank)
         return engine_report(engine, rank); /* which says why */
     if (gradient) {
         memset(gradient, 0, ENGINE_PARAMETERS * sizeof(*gradient));
-        gradient[place] = -1;
+        gradient[place] = isnan(worker->model[place]) ? NAN : -1;
     } else {
         worker->model[place] += 1;
     }

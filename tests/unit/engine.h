@@ -66,7 +66,9 @@ int engine_step(struct engine *engine, struct kofn_round_report *report);
 /* For the server, @ns pass at once. */
 void engine_skip(struct engine *engine, uint64_t ns);
 
-/* kofn_worker_take(); and one local update, reported. Receipts are read on the way. */
+/* kofn_worker_take(); and one local update, reported. Receipts are read on the way. A NaN that was
+ * put where the update adds its 1 stays one.
+ */
 int engine_take(struct engine *engine, uint32_t rank);
 int engine_update(struct engine *engine, uint32_t rank);
 

@@ -126,18 +126,20 @@ static void fault(struct history *history)
 
 static struct kofn_round_config draw_config(struct history *history)
 {
-    const struct kofn_algorithm *algorithm = kofn_algorithm_at(history_below(history, 5));
-    uint32_t workers = 1 + (uint32_t)history_below(history, HISTORY_WORKERS);
+    const struct kofn_algorithm *algorithm = kofn_algorithm_at(history_below(history, 12));
+    uint32_t workers = 1 + (uint32_t)history_below(history, HISTORY_WORKERS), most;
 
     if (!algorithm)
         algorithm = &kofn_stsyn; /* the one with most to go wrong */
+    most = kofn_algorithm_adds(algorithm) ? 2 * workers : workers;
     return (struct kofn_round_config){
         .algorithm = algorithm,
         .workers = workers,
-        .wait_for = algorithm->needs_all ? workers : 1 + (uint32_t)history_below(history, workers),
+        .wait_for = algorithm->needs_all ? workers : 1 + (uint32_t)history_below(history, most),
         .local_steps = algorithm->single_step ? 1 : 1 + (uint32_t)history_below(history, 4),
         .quorum = 1 + (uint32_t)history_below(history, workers),
-        .publish = history_below(history, 3) ? KOFN_PUBLISH_EAGER : KOFN_PUBLISH_ON_CLOSE,
+        .publish = history_below(history, 3) || algorithm->eager ? KOFN_PUBLISH_EAGER
+                                                                 : KOFN_PUBLISH_ON_CLOSE,
         .weights = (enum kofn_weights)history_below(history, 2),
         .late = history_below(history, 3) ? KOFN_LATE_MERGE : KOFN_LATE_REFUSE,
         .staleness_weight = (double)history_below(history, 3) / 2,

@@ -109,6 +109,7 @@ struct history_peer {
     struct history_publication known[HISTORY_RING]; /* by sequence */
     uint64_t merged, late, refused;                 /* the truth */
     uint32_t late_in;             /* newest round into which a late update of it went */
+    uint32_t added_in;            /* the same of those added on time, in this membership */
     enum kofn_member_state state; /* after the last event */
     struct kofn_beat seen;        /* furthest that the machine knows it is, and since when */
     uint64_t seen_ns;
@@ -116,8 +117,9 @@ struct history_peer {
 
 /* What happened in a history, so that tests know that histories are worth something. */
 struct history_counts {
-    uint64_t rounds, deadline_closes, held, merged, late, refused, covered, remainders, lost, bad,
-        barred, kept, torn, deaths, evictions, rejoins, suspects, comebacks, skipped;
+    uint64_t rounds, deadline_closes, held, added, exact, spoilt, merged, late, refused, covered,
+        remainders, lost, bad, barred, kept, torn, deaths, evictions, rejoins, suspects, comebacks,
+        skipped;
 };
 
 struct history {
@@ -136,7 +138,9 @@ struct history {
     bool gates_closed, stopping, stopped, over;
     uint64_t busy_ns; /* the server does not look until then */
     uint32_t rounds_wanted;
-    uint64_t hope_ns; /* since then some worker could have closed the open round */
+    uint64_t hope_ns;       /* since then some worker could have closed the open round */
+    uint32_t added, spoilt; /* to the open round; bad publications that would have been */
+    uint32_t parted_in;     /* newest round in which what a leaving worker had sent was taken in */
     struct history_counts counts;
     bool failed;
 };
@@ -150,6 +154,12 @@ bool history_run(uint64_t seed, enum history_kind kind, struct history_counts *c
 
 void history_fail(struct history *history, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* What the algorithm of this history lets its workers do, as src/core/worker.h has it. */
+struct history_manners {
+    bool eager, waits, fetches, each, partial, stale, cancels, gradient;
+};
+struct history_manners history_manners(const struct history *history);
 
 /* Uniform below @bound, 0 for 0; true once in @in; a delay. */
 uint64_t history_below(struct history *history, uint64_t bound);

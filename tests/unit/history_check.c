@@ -5,6 +5,27 @@
 
 #define HOPE (15 * KOFN_NS_PER_S)
 
+/* Might this publication still be one of those that make the next model? */
+static bool is_current(const struct history *history, const struct kofn_stamp *stamp)
+{
+    const struct kofn_algorithm *algorithm = history->round.config.algorithm;
+
+    return !history->stopped && (algorithm->stale || stamp->round == history->round.number);
+}
+
+/* May a good publication be refused? Only one that has missed its round. */
+static bool may_refuse(const struct history *history, const struct kofn_stamp *stamp)
+{
+    const struct kofn_round_config *config = &history->round.config;
+
+    if (history->stopped)
+        return true;
+    if (config->algorithm->cancels && history->round.phase != KOFN_PHASE_OPEN)
+        return true;
+    return !is_current(history, stamp) &&
+           (config->late == KOFN_LATE_REFUSE || config->algorithm->cancels);
+}
+
 /* An update is merged at most once, and never after it was refused; a refusal concerns what nothing
  * has become of yet.
  */
@@ -43,22 +64,31 @@ void history_check_verdict(struct history *history, uint32_t rank,
         history_fail(history, "rank %u publishes and is %d", rank, state);
     switch (verdict) {
     case KOFN_VERDICT_HOLD:
-        if (stamp->round != round->number || history->stopped)
+        if (!is_current(history, stamp) || kofn_algorithm_adds(round->config.algorithm))
             history_fail(history, "an update of round %u is held", stamp->round);
         history->counts.held++;
         break;
+    case KOFN_VERDICT_ADD:
+        if (!is_current(history, stamp) || !kofn_algorithm_adds(round->config.algorithm))
+            history_fail(history, "an update of round %u is added", stamp->round);
+        if (round->age != round->number - stamp->version)
+            history_fail(history, "staleness %u of version %u", round->age, stamp->version);
+        history_check_settled(history, rank, publication, FATE_MERGED);
+        history->peers[rank].added_in = round->number;
+        history->added++;
+        history->counts.added++;
+        break;
     case KOFN_VERDICT_LATE:
-        if (stamp->round >= round->number || round->config.late == KOFN_LATE_REFUSE ||
-            history->stopped)
+        if (is_current(history, stamp) || may_refuse(history, stamp))
             history_fail(history, "an update of round %u is late", stamp->round);
-        if (round->late_age != round->number - stamp->version || !round->late_age)
-            history_fail(history, "staleness %u of version %u", round->late_age, stamp->version);
+        if (round->age != round->number - stamp->version || !round->age)
+            history_fail(history, "staleness %u of version %u", round->age, stamp->version);
         history_check_settled(history, rank, publication, FATE_LATE);
         history->peers[rank].late_in = round->number;
         history->counts.late++;
         break;
     case KOFN_VERDICT_REFUSED:
-        if (round->config.late == KOFN_LATE_MERGE && !publication->bad && !history->stopped)
+        if (!publication->bad && !may_refuse(history, stamp))
             history_fail(history, "a good update of round %u is refused", stamp->round);
         history_check_settled(history, rank, publication, FATE_REFUSED);
         history->counts.refused++;
@@ -76,6 +106,22 @@ void history_check_verdict(struct history *history, uint32_t rank,
     }
 }
 
+/* Where exactly K are merged, they are: unless a worker that left had sent more, or what was
+ * counted turned out to be bad.
+ */
+static void check_exact(struct history *history, uint32_t held)
+{
+    const struct kofn_round *round = &history->round;
+    uint32_t count = held + history->added;
+
+    if (!round->config.algorithm->exact || history->parted_in == round->number)
+        return;
+    if (count > round->wait_for)
+        history_fail(history, "%u are merged instead of %u", count, round->wait_for);
+    history->counts.exact += count == round->wait_for && count < round->config.workers;
+    history->counts.spoilt += history->spoilt > 0;
+}
+
 /* Members of a round carry its number; the merged workers' shares make 1; FedNova's are inverse to
  * the numbers of updates.
  */
@@ -89,18 +135,26 @@ void history_check_merge(struct history *history)
         const struct kofn_member *member = &round->members[rank];
         double weight = kofn_round_weight(round, rank);
 
+        if (member->held.sequence) /* as it would be had it been made on the newest model */
+            weight *=
+                pow(1.0 + (round->number - member->held.version), round->config.staleness_weight);
         workers += member->held.sequence || history->peers[rank].late_in == round->number;
         if (!member->held.sequence)
             continue;
         held++;
-        if (member->held.round != round->number || member->held.from)
+        if ((member->held.round != round->number && !round->config.algorithm->stale) ||
+            member->held.from)
             history_fail(history, "rank %u is merged with round %u", rank, member->held.round);
         shares += weight;
         normal += weight * member->held.updates / scale;
     }
     if (held != round->holding)
         history_fail(history, "%u held, %u counted", held, round->holding);
-    if (round->config.weights == KOFN_WEIGHTS_UNIFORM) {
+    check_exact(history, held);
+    if (kofn_algorithm_adds(round->config.algorithm)) {
+        if (held || fabs(scale * history->added - (history->added > 0)) > 1e-9)
+            history_fail(history, "%u held, %u added, scale %g", held, history->added, scale);
+    } else if (round->config.weights == KOFN_WEIGHTS_UNIFORM) {
         if (fabs(shares - held * scale) > 1e-9 || (workers && fabs(scale * workers - 1) > 1e-9))
             history_fail(history, "weights %g of %u, scale %g", shares, held, scale);
     } else if (held && fabs(normal - held) > 1e-9) {
@@ -131,8 +185,11 @@ static bool edge_allowed(enum kofn_member_state from, enum kofn_member_state to)
 }
 
 /* Is this member one of those that have done their U? (Said from what it published or beat.) */
-static bool has_reached(const struct kofn_round *round, const struct kofn_member *member)
+static bool has_reached(const struct kofn_round *round, const struct kofn_member *member,
+                        const struct history_peer *peer)
 {
+    if (kofn_algorithm_adds(round->config.algorithm))
+        return peer->added_in == round->number;
     if (round->config.publish == KOFN_PUBLISH_EAGER)
         return member->held.sequence && member->held.updates >= round->config.local_steps;
     return kofn_member_connected(member) && member->round == round->number &&
@@ -166,7 +223,7 @@ static void check_member(struct history *history, uint32_t rank)
     if (member->finished > history->workers[rank].finished)
         history_fail(history, "rank %u: more finished than there are", rank);
     if (round->phase == KOFN_PHASE_OPEN && !round->ended &&
-        member->reached != has_reached(round, member))
+        member->reached != has_reached(round, member, peer))
         history_fail(history, "rank %u: reached is %d", rank, member->reached);
 }
 
@@ -177,6 +234,18 @@ static bool owes(const struct kofn_round *round, const struct kofn_member *membe
 
     return kofn_member_available(member) && member->round == round->number &&
            member->updates >= least && !member->held.sequence;
+}
+
+/* K as it must be: of those who can count still, or have. */
+static uint32_t right_wait_for(const struct history *history, uint32_t available, uint32_t possible)
+{
+    const struct kofn_round_config *config = &history->round.config;
+    uint32_t k;
+
+    if (!kofn_algorithm_adds(config->algorithm))
+        return KOFN_MIN(config->wait_for, possible);
+    k = config->wait_for - KOFN_MIN(config->wait_for, history->spoilt);
+    return available ? k : KOFN_MIN(k, history->added);
 }
 
 /* The machine's counters are what they count, K is capped to those who can answer, and an open
@@ -193,7 +262,7 @@ void history_check(struct history *history)
         check_member(history, rank);
         available += kofn_member_available(member);
         possible += (kofn_member_available(member) && !member->barred) || member->reached;
-        reached += member->reached;
+        reached += member->reached && !kofn_algorithm_adds(round->config.algorithm);
         owing += owes(round, member);
         holding += member->held.sequence != 0;
     }
@@ -204,10 +273,12 @@ void history_check(struct history *history)
         history_fail(history, "%u are waited for instead of %u", round->expected, owing);
     if (round->phase != KOFN_PHASE_OPEN || round->ended)
         return;
-    if (reached != round->reached || round->wait_for != KOFN_MIN(round->config.wait_for, possible))
+    reached += history->added;
+    if (reached != round->reached ||
+        round->wait_for != right_wait_for(history, available, possible))
         history_fail(history, "%u reached, %u possible; counted %u, K = %u", reached, possible,
                      round->reached, round->wait_for);
-    if (round->wait_for && reached >= round->wait_for)
+    if ((round->wait_for || available) && reached >= round->wait_for)
         history_fail(history, "%u of %u are there, and the round is open", reached,
                      round->wait_for);
 }
@@ -219,7 +290,7 @@ static uint32_t contributors(const struct kofn_round *round)
 
     for (uint32_t rank = 0; rank < round->config.workers; rank++)
         count +=
-            round->members[rank].held.sequence ||
+            round->members[rank].held.sequence || round->members[rank].added_updates ||
             (round->config.publish != KOFN_PUBLISH_EAGER && owes(round, &round->members[rank]));
     return count;
 }

@@ -87,7 +87,7 @@ static bool is_looked_at(const struct history *history, uint32_t rank,
     const struct kofn_round *round = &history->round;
     float factor;
 
-    return kofn_round_merges_late(round, rank, stamp, &factor) ||
+    return kofn_round_sums(round, rank, stamp, &factor) ||
            (round->config.wait_for < round->config.workers &&
             kofn_round_counts(round, rank, stamp));
 }
@@ -108,6 +108,7 @@ static void take_in(struct history *history, uint32_t rank,
         verdict = kofn_round_refuse(round, rank, stamp, history->now);
         history->counts.bad++;
         if (round->config.algorithm->current(round, stamp)) {
+            history->spoilt += kofn_algorithm_adds(round->config.algorithm);
             history->counts.barred++;
             history->counts.kept += verdict == KOFN_VERDICT_KEPT;
         }
@@ -124,6 +125,8 @@ static void take_in(struct history *history, uint32_t rank,
         return;
     if (verdict == KOFN_VERDICT_LATE)
         receipt(history, rank, stamp, KOFN_OUTCOME_LATE);
+    else if (verdict == KOFN_VERDICT_ADD)
+        receipt(history, rank, stamp, KOFN_OUTCOME_MERGED);
     else if (verdict == KOFN_VERDICT_REFUSED)
         receipt(history, rank, stamp, KOFN_OUTCOME_REFUSED);
     release(history, rank, stamp->sequence);
@@ -136,6 +139,37 @@ static void drain(struct history *history, uint32_t rank)
     for (uint32_t i = 0; i < peer->inbox_count; i++)
         take_in(history, rank, &peer->inbox[i]);
     peer->inbox_count = 0;
+}
+
+/* The oldest of @rank. */
+static void take_one(struct history *history, uint32_t rank)
+{
+    struct history_peer *peer = &history->peers[rank];
+    struct history_publication publication = peer->inbox[0];
+
+    peer->inbox_count--;
+    for (uint32_t i = 0; i < peer->inbox_count; i++)
+        peer->inbox[i] = peer->inbox[i + 1];
+    take_in(history, rank, &publication);
+}
+
+/* serve.c, kofn__serve_arrivals(): true if more is there than may be taken in before the merge. */
+static bool take_arrivals(struct history *history)
+{
+    for (;;) {
+        bool any = false;
+
+        for (uint32_t rank = 0; rank < history->round.config.workers; rank++) {
+            if (!history->peers[rank].inbox_count)
+                continue;
+            if (!kofn_round_room(&history->round))
+                return true;
+            take_one(history, rank);
+            any = true;
+        }
+        if (!any)
+            return false;
+    }
 }
 
 static void take_beats(struct history *history)
@@ -192,6 +226,7 @@ static void merge(struct history *history)
     kofn_round_settle(round);
     history->version++;
     history->gates_closed = false;
+    history->added = history->spoilt = 0;
     kofn_round_next(round, history->now);
     if (history->stopping) {
         kofn_round_end(round);
@@ -206,8 +241,8 @@ static void serve(struct history *history)
 
     if (history->now < history->busy_ns)
         return;
-    for (uint32_t rank = 0; rank < round->config.workers; rank++)
-        drain(history, rank);
+    while (take_arrivals(history) && round->phase == KOFN_PHASE_READY)
+        merge(history);
     if (round->config.publish != KOFN_PUBLISH_EAGER)
         take_beats(history);
     if (round->phase == KOFN_PHASE_COLLECTING && !history->gates_closed) {
@@ -272,6 +307,8 @@ static void part(struct history *history, const struct history_event *event)
         history_post(history, again);
         return;
     }
+    if (peer->inbox_count)
+        history->parted_in = history->round.number;
     drain(history, event->rank);
     kofn_round_leave(&history->round, event->rank, event->u.control.in_order,
                      event->u.control.total, history->now);
@@ -318,6 +355,7 @@ bool history_server_admit(struct history *history, uint32_t rank)
     if (member->held.sequence && !history_chance(history, 8))
         return false; /* most of the time its slot is given back before it has waited for long */
     kofn_round_drop(&history->round, rank);
+    peer->added_in = 0;
     peer->epoch++;
     peer->admitted = true;
     peer->evicted = peer->beat_new = false;

@@ -12,10 +12,32 @@ static uint64_t arrival_time(struct history *history, uint64_t *last, uint64_t m
     return *last;
 }
 
-static bool over(const struct history_worker *worker)
+struct history_manners history_manners(const struct history *history)
 {
-    return worker->gate.round > worker->round || worker->gate.state == KOFN_GATE_END ||
-           worker->gate.state == KOFN_GATE_EVICTED ||
+    const struct kofn_algorithm *algorithm = history->round.config.algorithm;
+
+    return (struct history_manners){
+        .eager = history->round.config.publish == KOFN_PUBLISH_EAGER,
+        .waits = algorithm->worker_may == KOFN_WORKER_WAITS,
+        .fetches = algorithm->worker_may == KOFN_WORKER_FETCHES,
+        .each = kofn_algorithm_adds(algorithm),
+        .partial = algorithm->partial,
+        .stale = algorithm->stale,
+        .cancels = algorithm->cancels,
+        .gradient = algorithm->payload == KOFN_PAYLOAD_GRADIENT,
+    };
+}
+
+static bool ended(const struct history_worker *worker)
+{
+    return worker->gate.state == KOFN_GATE_END || worker->gate.state == KOFN_GATE_EVICTED;
+}
+
+static bool over(const struct history *history, const struct history_worker *worker)
+{
+    if (history->round.config.algorithm->stale) /* nobody is cut off */
+        return ended(worker);
+    return worker->gate.round > worker->round || ended(worker) ||
            (worker->gate.round == worker->round && worker->gate.state == KOFN_GATE_CLOSED);
 }
 
@@ -38,6 +60,16 @@ static void send_beat(struct history *history, uint32_t rank)
     history_post(history, event);
 }
 
+/* Carries a publication of the updates behind @from one that is not finite? Where it is the sum of
+ * all of its round, all that follow do.
+ */
+static bool is_bad(const struct history *history, const struct history_worker *worker,
+                   uint32_t from)
+{
+    return worker->bad_from && worker->updates >= worker->bad_from &&
+           (!history_manners(history).each || from < worker->bad_from);
+}
+
 static void publish(struct history *history, uint32_t rank, uint32_t from)
 {
     struct history_worker *worker = &history->workers[rank];
@@ -56,15 +88,23 @@ static void publish(struct history *history, uint32_t rank, uint32_t from)
                   .compute_ns = compute,
                   .sequence = ++worker->sequence},
         .first = worker->first_update,
-        .bad = worker->bad_from && worker->updates >= worker->bad_from,
+        .bad = is_bad(history, worker, from),
     };
     event.time = arrival_time(history, &worker->data_ns, history->data_delay);
     history_post(history, event);
     worker->published = worker->updates;
+    if (history_manners(history).each)
+        worker->bad_from = 0;
     if (!worker->first) {
         worker->first = worker->sequence;
         worker->first_updates = worker->updates;
     }
+}
+
+/* publish.c, kofn__publish_all() */
+static void publish_all(struct history *history, uint32_t rank)
+{
+    publish(history, rank, history_manners(history).each ? history->workers[rank].published : 0);
 }
 
 /* publish.c, settled_publication() */
@@ -86,10 +126,11 @@ static uint64_t settled_publication(const struct history_worker *worker, uint32_
 static bool publish_late(struct history *history, uint32_t rank)
 {
     struct history_worker *worker = &history->workers[rank];
-    bool gradient = history->round.config.algorithm->payload == KOFN_PAYLOAD_GRADIENT;
+    struct history_manners manners = history_manners(history);
     uint32_t updates;
 
-    if (worker->late_sent || !worker->updates || (gradient && worker->published))
+    if (worker->late_sent || !worker->updates || manners.cancels || manners.each ||
+        (manners.gradient && worker->published))
         return true;
     settled_publication(worker, &updates);
     if (updates == worker->updates)
@@ -126,53 +167,78 @@ static bool owed(const struct history *history, const struct history_worker *wor
            worker->gate.state == KOFN_GATE_CLOSED && worker->updates >= least && !worker->published;
 }
 
-/* kofn_worker_take(): goes as far as the gate allows; a change of the gate calls it again. */
-static void take(struct history *history, uint32_t rank)
+/* worker.c, may_take() */
+static bool may_take(const struct history *history, const struct history_worker *worker)
 {
-    struct history_worker *worker = &history->workers[rank];
+    struct history_manners manners = history_manners(history);
 
-    worker->activity = ACTIVITY_WAITS;
-    if (worker->gate.state == KOFN_GATE_END || worker->gate.state == KOFN_GATE_EVICTED) {
-        history_worker_leave(history, rank, true);
-        return;
-    }
-    if (worker->gate.state != KOFN_GATE_OPEN || worker->gate.round <= worker->round) {
-        if (owed(history, worker) && credit(worker))
-            publish(history, rank, 0);
-        return;
-    }
-    if (!publish_late(history, rank))
-        return;
+    if (worker->gate.state != KOFN_GATE_OPEN)
+        return false;
+    if (manners.stale && manners.waits)
+        return worker->gate.round > worker->round &&
+               worker->gate.released == worker->sequence % 256;
+    return manners.fetches || worker->gate.round > worker->round;
+}
+
+static void begin_round(struct history *history, struct history_worker *worker)
+{
     worker->round = worker->version = history->version; /* the newest model, wherever the gate is */
     worker->updates = worker->published = 0;
     worker->first = 0;
     worker->late_sent = false;
     worker->bad_from = 0;
     worker->first_update = worker->finished;
+}
+
+/* kofn_worker_take(): goes as far as the gate allows; a change of the gate calls it again. */
+static void take(struct history *history, uint32_t rank)
+{
+    struct history_worker *worker = &history->workers[rank];
+
+    worker->activity = ACTIVITY_WAITS;
+    if (ended(worker)) {
+        history_worker_leave(history, rank, true);
+        return;
+    }
+    if (!may_take(history, worker)) {
+        if (owed(history, worker) && credit(worker))
+            publish(history, rank, 0);
+        return;
+    }
+    if (!publish_late(history, rank))
+        return;
+    if (worker->round != history->version) /* who fetches may find the model that it had */
+        begin_round(history, worker);
     send_beat(history, rank);
     compute(history, rank);
+}
+
+/* worker.c, is_last() */
+static bool is_last(const struct history *history, const struct history_worker *worker)
+{
+    struct history_manners manners = history_manners(history);
+    uint32_t new = manners.each ? worker->updates - worker->published : worker->updates;
+
+    return (manners.waits || manners.each) && new >= history->round.config.local_steps;
 }
 
 /* kofn_worker_report(); false if those who wait anyway have to wait for their credit first. */
 static bool report(struct history *history, uint32_t rank)
 {
     struct history_worker *worker = &history->workers[rank];
-    const struct kofn_round_config *config = &history->round.config;
-    bool eager = config->publish == KOFN_PUBLISH_EAGER;
-    bool last = config->algorithm->worker_may == KOFN_WORKER_WAITS &&
-                worker->updates >= config->local_steps;
-    bool gradient = config->algorithm->payload == KOFN_PAYLOAD_GRADIENT;
+    struct history_manners manners = history_manners(history);
+    bool is_over = over(history, worker);
 
-    if (last && eager) {
-        if (!gradient && over(worker))
+    if (is_last(history, worker) && manners.eager) {
+        if (!manners.gradient && is_over)
             return true;
         if (!credit(worker))
-            return worker->gate.state == KOFN_GATE_END || worker->gate.state == KOFN_GATE_EVICTED;
-        publish(history, rank, 0);
-    } else if (eager && config->algorithm->partial && !over(worker) && credit(worker)) {
+            return ended(worker);
+        publish_all(history, rank);
+    } else if (manners.eager && manners.partial && !is_over && credit(worker)) {
         publish(history, rank, 0);
     } else {
-        history->counts.skipped += eager && config->algorithm->partial && !over(worker);
+        history->counts.skipped += manners.eager && manners.partial && !is_over;
         send_beat(history, rank);
     }
     return true;
@@ -196,15 +262,14 @@ static void finish(struct history *history, uint32_t rank)
 static void go_on(struct history *history, uint32_t rank)
 {
     struct history_worker *worker = &history->workers[rank];
-    const struct kofn_round_config *config = &history->round.config;
-    bool last = config->algorithm->worker_may == KOFN_WORKER_WAITS &&
-                worker->updates >= config->local_steps;
+    struct history_manners manners = history_manners(history);
+    bool last = is_last(history, worker) && (manners.waits || manners.fetches);
 
     if (!report(history, rank)) {
         worker->activity = ACTIVITY_STARVES;
         return;
     }
-    if (last || over(worker))
+    if (last || over(history, worker))
         take(history, rank);
     else
         compute(history, rank);
@@ -218,13 +283,18 @@ void history_worker_poke(struct history *history, uint32_t rank)
         return;
     if (worker->computed) {
         worker->computed = false;
+        if (history_manners(history).cancels && over(history, worker)) {
+            take(history, rank);
+            return;
+        }
         finish(history, rank);
         go_on(history, rank);
     } else if (worker->activity == ACTIVITY_WAITS) {
         take(history, rank);
     } else if (worker->activity == ACTIVITY_STARVES) {
         go_on(history, rank);
-    } else if (worker->activity == ACTIVITY_COMPUTES && history->interrupts && over(worker)) {
+    } else if (worker->activity == ACTIVITY_COMPUTES && history->interrupts &&
+               over(history, worker)) {
         worker->token = 0;
         take(history, rank);
     }

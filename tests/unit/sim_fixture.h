@@ -5,6 +5,7 @@
 #include <CUnit/CUnit.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "sim/sim.h"
@@ -62,7 +63,7 @@ static inline struct kofn_sim_attr sim_attr(const char *algorithm, uint32_t work
                                   .seed = 1};
 }
 
-/* What a simulation has shown, a value a round; times in seconds. */
+/* What a simulation has shown; times in seconds. */
 struct sim_means {
     struct sim_mean time, updates, uploads, staleness, publications;
 };
@@ -80,11 +81,13 @@ static inline void sim_next(struct kofn_sim *sim, struct kofn_round_report *repo
     CU_ASSERT_EQUAL_FATAL(kofn_sim_step(sim, KOFN_FOREVER, 1u << 30, report), 0);
 }
 
-/* The means of @rounds rounds behind the first @skipped ones. */
-static inline struct sim_means sim_run(const struct kofn_sim_attr *attr, uint32_t skipped,
-                                       uint32_t rounds)
+/* The means of @rounds rounds behind the first @skipped ones. Rounds may depend on those before:
+ * what is added up are means of @together rounds each, which hardly do.
+ */
+static inline struct sim_means sim_run_batches(const struct kofn_sim_attr *attr, uint32_t skipped,
+                                               uint32_t rounds, uint32_t together)
 {
-    struct sim_means means = {0};
+    struct sim_means means = {0}, batch = {0};
     struct kofn_sim *sim = sim_open(attr);
     struct kofn_round_report report;
 
@@ -92,14 +95,28 @@ static inline struct sim_means sim_run(const struct kofn_sim_attr *attr, uint32_
         sim_next(sim, &report);
         if (i < skipped)
             continue;
-        sim_mean_add(&means.time, (double)(report.published_ns - report.opened_ns) / 1e9);
-        sim_mean_add(&means.updates, (double)report.updates / attr->round.workers);
-        sim_mean_add(&means.uploads, report.merged);
-        sim_mean_add(&means.staleness, report.staleness);
-        sim_mean_add(&means.publications, report.publications);
+        sim_mean_add(&batch.time, (double)(report.published_ns - report.opened_ns) / 1e9);
+        sim_mean_add(&batch.updates, (double)report.updates / attr->round.workers);
+        sim_mean_add(&batch.uploads, report.merged);
+        sim_mean_add(&batch.staleness, report.staleness);
+        sim_mean_add(&batch.publications, report.publications);
+        if (batch.time.count < together)
+            continue;
+        sim_mean_add(&means.time, sim_mean_value(&batch.time));
+        sim_mean_add(&means.updates, sim_mean_value(&batch.updates));
+        sim_mean_add(&means.uploads, sim_mean_value(&batch.uploads));
+        sim_mean_add(&means.staleness, sim_mean_value(&batch.staleness));
+        sim_mean_add(&means.publications, sim_mean_value(&batch.publications));
+        memset(&batch, 0, sizeof(batch));
     }
     kofn_sim_close(sim);
     return means;
+}
+
+static inline struct sim_means sim_run(const struct kofn_sim_attr *attr, uint32_t skipped,
+                                       uint32_t rounds)
+{
+    return sim_run_batches(attr, skipped, rounds, 1);
 }
 
 static inline void sim_delay(const char *spec, struct kofn_delay *delay)

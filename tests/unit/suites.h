@@ -1,5 +1,5 @@
-/* suites.h: the unit test suites, one line a file tests/unit/test_NAME.c, in alphabetical order. Included
- * several times by main.c with different meanings of SUITE(), so it has no include guard.
+/* suites.h: the unit test suites, one line a file tests/unit/test_NAME.c, in alphabetical order.
+ * Included several times by main.c with different meanings of SUITE(), so it has no include guard.
  */
 SUITE(attr)
 SUITE(backoff)
@@ -36,7 +36,9 @@ SUITE(reduce_pool)
 SUITE(refused)
 SUITE(result)
 SUITE(round)
+SUITE(round_ksync)
 SUITE(sim)
+SUITE(sim_ksync)
 SUITE(slot)
 SUITE(split)
 SUITE(status)

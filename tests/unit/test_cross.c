@@ -46,10 +46,13 @@ static void note_simulated(void *arg, const struct kofn_round *round)
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         const struct kofn_stamp *held = &round->members[rank].held;
 
-        if (!held->sequence)
-            continue;
-        log->rounds[log->count].updates[rank] = held->updates;
-        log->rounds[log->count].weight[rank] = kofn_round_weight(round, rank);
+        if (held->sequence) {
+            log->rounds[log->count].updates[rank] = held->updates;
+            log->rounds[log->count].weight[rank] = kofn_round_weight(round, rank);
+        } else if (round->members[rank].added_updates) {
+            log->rounds[log->count].updates[rank] = (uint32_t)round->members[rank].added_updates;
+            log->rounds[log->count].weight[rank] = kofn_round_late_scale(round);
+        }
     }
     log->count++;
 }
@@ -213,6 +216,13 @@ static const struct job jobs[] = {
     {"sync", 4, 4, 1, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
     {"local", 4, 4, 5, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "pareto:2,1ms"},
     {"local", 4, 4, 5, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"ksync", 4, 2, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"kbatch-sync", 4, 3, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"kbatch-sync", 3, 7, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "uniform:1ms,2ms"},
+    {"kasync", 4, 1, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"kasync", 4, 3, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "pareto:2,1ms"},
+    {"kbatch-async", 4, 1, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"kbatch-async", 4, 5, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "shifted-exp:1ms,1ms"},
     {"stsyn", 4, 2, 3, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
     {"stsyn", 4, 3, 4, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_FEDNOVA, "exp:1ms"},
     {"stsyn", 4, 2, 3, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},

@@ -30,6 +30,7 @@ static void test_calm_histories(void)
     if (getenv("KOFN_HISTORY"))
         return;
     CU_ASSERT(counts.rounds > 10000 && counts.merged > 10000 && counts.late > 1000);
+    CU_ASSERT(counts.added > 10000 && counts.exact > 1000);
     CU_ASSERT(counts.remainders > 100 && counts.covered > 100 && counts.deadline_closes > 100);
     CU_ASSERT_EQUAL(counts.bad + counts.torn + counts.deaths, 0);
 }
@@ -43,6 +44,7 @@ static void test_wild_histories(void)
         return;
     CU_ASSERT(counts.rounds > 20000 && counts.late > 1000 && counts.remainders > 100);
     CU_ASSERT(counts.suspects > 1000 && counts.comebacks > 500 && counts.rejoins > 1000);
+    CU_ASSERT(counts.added > 10000 && counts.exact > 1000 && counts.spoilt > 100);
     CU_ASSERT(counts.bad > 1000 && counts.torn > 500 && counts.skipped > 1000);
     CU_ASSERT(counts.deaths > 500 && counts.evictions > 500 && counts.lost > 0);
 }

@@ -42,8 +42,8 @@ static void test_late_updates_are_worth_less(void)
         fixture_next(&fixture);
     }
     CU_ASSERT_EQUAL(fixture_publish(&fixture, 1, 1, 0, 1), KOFN_VERDICT_LATE);
-    CU_ASSERT_EQUAL(fixture.round.late_age, 3);
-    CU_ASSERT_DOUBLE_EQUAL(fixture.round.late_factor, 0.5, 1e-7);
+    CU_ASSERT_EQUAL(fixture.round.age, 3);
+    CU_ASSERT_DOUBLE_EQUAL(fixture.round.factor, 0.5, 1e-7);
     CU_ASSERT_EQUAL(fixture_publish(&fixture, 2, 4, 0, 1), KOFN_VERDICT_HOLD);
     CU_ASSERT_DOUBLE_EQUAL(kofn_round_weight(&fixture.round, 2), 0.5, 1e-15);
     CU_ASSERT_DOUBLE_EQUAL(kofn_round_late_scale(&fixture.round), 0.5, 1e-15);
@@ -143,7 +143,7 @@ static void test_fednova_of_late_updates(void)
     fixture_next(&fixture);
     fixture_publish(&fixture, 1, 1, 0, 2);
     fixture_publish(&fixture, 0, 2, 0, 6);
-    CU_ASSERT_DOUBLE_EQUAL(fixture.round.late_factor, 0.5, 1e-7);
+    CU_ASSERT_DOUBLE_EQUAL(fixture.round.factor, 0.5, 1e-7);
     CU_ASSERT_DOUBLE_EQUAL(kofn_round_late_scale(&fixture.round), 6.0 / 2, 1e-12);
     CU_ASSERT_DOUBLE_EQUAL(kofn_round_weight(&fixture.round, 0), 6.0 / 2 / 6, 1e-12);
     fixture_close(&fixture);

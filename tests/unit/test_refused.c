@@ -81,13 +81,13 @@ static void test_reject_late(void)
     fixture_publish(&fixture, 0, 1, 0, 2);
     fixture_next(&fixture);
     stamp = fixture_stamp(&fixture, 1, 1, 0, 2);
-    CU_ASSERT(kofn_round_merges_late(&fixture.round, 1, &stamp, &factor));
+    CU_ASSERT(kofn_round_sums(&fixture.round, 1, &stamp, &factor));
     CU_ASSERT_EQUAL(factor, 0.5f);
     CU_ASSERT_EQUAL(kofn_round_arrive(&fixture.round, 1, &stamp, fixture.now), KOFN_VERDICT_LATE);
-    CU_ASSERT(!kofn_round_merges_late(&fixture.round, 1, &stamp, &factor));
+    CU_ASSERT(!kofn_round_sums(&fixture.round, 1, &stamp, &factor));
     fixture_publish(&fixture, 2, 1, 0, 1);
     fixture_publish(&fixture, 0, 2, 0, 2);
-    kofn_round_reject_late(&fixture.round);
+    kofn_round_reject_sum(&fixture.round);
     CU_ASSERT_EQUAL(fixture.round.late_count, 0);
     CU_ASSERT_EQUAL(fixture.round.late_updates, 0);
     CU_ASSERT_EQUAL(fixture.round.refused, 2);

@@ -349,7 +349,7 @@ static void test_overlap_is_covered(void)
     CU_ASSERT_EQUAL(fixture_publish(&fixture, 1, 1, 0, 2), KOFN_VERDICT_COVERED);
     CU_ASSERT_EQUAL(fixture_publish(&fixture, 1, 1, 1, 3), KOFN_VERDICT_LATE);
     CU_ASSERT_EQUAL(fixture.round.late_updates, 2);
-    CU_ASSERT_EQUAL(fixture.round.late_age, 1);
+    CU_ASSERT_EQUAL(fixture.round.age, 1);
     CU_ASSERT_EQUAL(fixture_publish(&fixture, 1, 1, 1, 3), KOFN_VERDICT_COVERED);
     CU_ASSERT_EQUAL(fixture.round.members[1].merged, 1);
     CU_ASSERT_EQUAL(fixture.round.members[1].late, 2);

@@ -29,7 +29,7 @@ static void fill_welcome(struct kofn_random *random, struct kofn_wire *message)
     job->epoch = (uint32_t)kofn_random_next(random);
     job->parameters = kofn_random_next(random);
     message->welcome.worker_may = (uint32_t)kofn_random_next(random);
-    message->welcome.partial = (uint32_t)kofn_random_next(random);
+    message->welcome.manners = (uint32_t)kofn_random_next(random);
     message->welcome.depth = (uint32_t)kofn_random_next(random);
     message->welcome.pid = (uint32_t)kofn_random_next(random);
     fill_text(random, message->welcome.transport, sizeof(message->welcome.transport));
