@@ -57,11 +57,11 @@ static void add(struct kofn_choices *choices, const struct kofn_case *job,
     choices->list[choices->count++].job.publish = publish;
 }
 
-/* Both modes, unless one was asked for. */
+/* Both modes, unless one was asked for or there is no other. */
 static void add_modes(struct kofn_choices *choices, const struct kofn_case *job, bool kept)
 {
     add(choices, job, job->publish);
-    if (!kept)
+    if (!kept && !job->algorithm->eager)
         add(choices, job,
             job->publish == KOFN_PUBLISH_EAGER ? KOFN_PUBLISH_ON_CLOSE : KOFN_PUBLISH_EAGER);
 }

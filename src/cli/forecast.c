@@ -48,7 +48,8 @@ static void note_members(void *arg, const struct kofn_round *round)
     struct trial *trial = arg;
 
     for (uint32_t rank = 0; rank < round->config.workers; rank++)
-        trial->rounds_in[rank] += round->members[rank].held.sequence != 0;
+        trial->rounds_in[rank] +=
+            round->members[rank].held.sequence || round->members[rank].added_updates;
 }
 
 static int open_sim(struct trial *trial, const struct kofn_log *log)
@@ -91,7 +92,7 @@ static int open_sim(struct trial *trial, const struct kofn_log *log)
 
 static void add_round(struct part *part, const struct kofn_round_report *report)
 {
-    double merged = report->merged + report->late;
+    double merged = report->contributions;
     double seconds = (double)(report->published_ns - report->opened_ns) / 1e9;
 
     part->sum[KOFN_ROUND_TIME] += seconds;

@@ -134,12 +134,88 @@ static void ask_stsyn(struct question *question)
     set_exact(question, KOFN_IDLE, 0);
 }
 
+/* ---- the K-sync family ---- */
+
+static void set_time(struct question *question, enum kofn_ksync_scheme scheme)
+{
+    const struct kofn_case *job = question->job;
+    struct kofn_prediction time, staleness;
+    int rc = kofn_ksync_time(scheme, &question->update, job->workers, job->wait_for, &time);
+
+    set(question, KOFN_ROUND_TIME, rc, time);
+    rc = kofn_ksync_staleness(scheme, job->workers, job->wait_for, &staleness);
+    set(question, KOFN_STALENESS, rc, staleness);
+    /* K are finished and sent in a round, by N workers */
+    set_exact(question, KOFN_UPDATES, (double)job->wait_for / job->workers);
+    set_exact(question, KOFN_PUBLICATIONS, job->wait_for);
+}
+
+/* The first K of N compute until they are done, the others until the K-th is. */
+static void ask_ksync(struct question *question)
+{
+    const struct kofn_case *job = question->job;
+    double work = 0;
+
+    set_time(question, KOFN_KSYNC);
+    set_exact(question, KOFN_UPLOADS, job->wait_for);
+    for (uint32_t k = 1; k <= job->wait_for; k++) {
+        double share = k < job->wait_for ? 1 : 1.0 + job->workers - job->wait_for;
+        struct kofn_prediction mean;
+
+        if (kofn_order_mean(&question->update, job->workers, k, &mean) ||
+            mean.method == KOFN_METHOD_NONE)
+            return;
+        work += share * mean.value / job->workers;
+    }
+    set_idle(question, work);
+}
+
+/* Contributors wait; every update that is begun is finished, so K of them are computed in a round.
+ */
+static void ask_kasync(struct question *question)
+{
+    const struct kofn_case *job = question->job;
+
+    set_time(question, KOFN_KASYNC);
+    set_exact(question, KOFN_UPLOADS, job->wait_for);
+    set_idle(question, mean_of(question) * job->wait_for / job->workers);
+}
+
+/* K mini-batches from anyone. Where the delay has no memory each is anyone's alike, and E|S| is the
+ * mean number of boxes that K balls thrown into N of them fill.
+ */
+static void ask_kbatch(struct question *question, enum kofn_ksync_scheme scheme)
+{
+    const struct kofn_case *job = question->job;
+    double n = job->workers, k = job->wait_for;
+
+    if (question->per_round)
+        return; /* one draw for several updates */
+    set_time(question, scheme);
+    set_exact(question, KOFN_IDLE, 0);
+    if (job->wait_for == 1)
+        set_exact(question, KOFN_UPLOADS, 1);
+    else if (question->update.kind == KOFN_DISTRIBUTION_EXP)
+        set_exact(question, KOFN_UPLOADS, n == 1 ? 1 : -n * expm1(k * log1p(-1 / n)));
+}
+
+static void ask_kbatch_sync(struct question *question)
+{
+    ask_kbatch(question, KOFN_KBATCH_SYNC);
+}
+
+static void ask_kbatch_async(struct question *question)
+{
+    ask_kbatch(question, KOFN_KBATCH_ASYNC);
+}
+
 static const struct {
     const char *name;
     void (*ask)(struct question *question);
 } known[] = {
-    {"sync", ask_local},
-    {"local", ask_local},
+    {"sync", ask_local},    {"local", ask_local},
+    {"ksync", ask_ksync},   {"kbatch-sync", ask_kbatch_sync},
+    {"kasync", ask_kasync}, {"kbatch-async", ask_kbatch_async},
     {"stsyn", ask_stsyn},
 };
 

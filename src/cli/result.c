@@ -40,17 +40,14 @@ int kofn_curve_add(struct kofn_curve *curve, const struct kofn_point *point)
 void kofn_tally_add(struct kofn_tally *tally, const struct kofn_round_report *report)
 {
     uint64_t took = report->published_ns - report->opened_ns;
-    uint32_t merged = report->merged + report->late;
 
     tally->rounds++;
     tally->round_seconds += (double)took / 1e9;
     tally->uploads += report->merged;
     tally->publications += report->publications;
     tally->bytes += (double)report->bytes;
-    if (merged) {
-        tally->staleness += report->staleness * merged;
-        tally->merged += merged;
-    }
+    tally->staleness += report->staleness * report->contributions;
+    tally->merged += report->contributions;
     kofn_histogram_record(&tally->round_times, took);
 }
 

@@ -32,7 +32,7 @@ static int check_counts(struct check *check)
     const struct kofn_conf *conf = check->conf;
     const struct kofn_algorithm *algorithm = conf->algorithm;
 
-    if (conf->wait_for > conf->workers)
+    if (!kofn_algorithm_adds(algorithm) && conf->wait_for > conf->workers)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: K counts workers: it cannot be %u where there are %u (--workers)",
                           where(check, "wait-for"), conf->wait_for, conf->workers);
@@ -45,6 +45,12 @@ static int check_counts(struct check *check)
                           "%s: algorithm %s has one local update a round, not %u; local and stsyn "
                           "can have more",
                           where(check, "local-steps"), algorithm->name, conf->local_steps);
+    if (algorithm->eager && conf->publish != KOFN_PUBLISH_EAGER)
+        return kofn_error(
+            check->log, KOFN_INVALID,
+            "%s: algorithm %s publishes eagerly and cannot otherwise; local and stsyn "
+            "can",
+            where(check, "publish"), algorithm->name);
     if (algorithm->payload == KOFN_PAYLOAD_GRADIENT && conf->momentum > 0)
         return kofn_error(
             check->log, KOFN_INVALID,

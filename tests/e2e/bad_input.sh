@@ -79,6 +79,11 @@ run 2 "sync waits for all 2" -a sync -k 1
 run 2 "local waits for all 2" -a local -k 1
 run 2 "one local update" -a sync -u 2
 run 2 "momentum" -a sync --momentum 0.5
+run 2 "momentum" -a kasync --momentum 0.5
+run 2 "one local update" -a kbatch-sync -u 2
+run 2 "K counts workers" -a kasync -k 3
+run 2 "K counts workers" -a ksync -k 3
+run 2 "publishes eagerly" -a ksync -k 1 --publish on-close
 run 2 "quorum" --quorum 3
 run 2 "eager or on-close" --publish pull
 run 2 "straggler" -n 8 --straggler rank=9,factor=2

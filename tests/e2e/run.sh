@@ -40,7 +40,14 @@ job on-close $synthetic -a stsyn -k 3 -u 10 --publish on-close
 job fednova $synthetic -a stsyn -k 3 -u 10 --weights fednova --split dirichlet:0.5
 job local $synthetic -a local -u 10
 job sync $synthetic -a sync --lr 0.2 --rounds 8000
-for name in stsyn on-close fednova local sync; do
+for name in ksync kbatch-sync kasync kbatch-async; do
+    job $name $synthetic -a $name -k 3 --lr 0.2 --rounds 8000
+    holds "$(value merged $name.json) > 0" "$name: merged"
+done
+holds "$(value staleness_mean kasync.json) > 0" "kasync: staleness"
+holds "$(value staleness_mean kbatch-async.json) > 0" "kbatch-async: staleness"
+holds "$(value staleness_mean ksync.json) == 0" "ksync: staleness"
+for name in stsyn on-close fednova local sync ksync kbatch-sync kasync kbatch-async; do
     holds "$(value accuracy $name.json) >= 0.8" "$name: accuracy"
 done
 

@@ -122,6 +122,7 @@ static void test_means(void)
     struct kofn_round_report report = {.opened_ns = 0,
                                        .published_ns = 1000000000,
                                        .merged = 3,
+                                       .contributions = 3,
                                        .publications = 5,
                                        .bytes = 100,
                                        .staleness = 0};
@@ -134,6 +135,7 @@ static void test_means(void)
     report.published_ns = 4000000000;
     report.merged = 1;
     report.late = 1;
+    report.contributions = 2;
     report.staleness = 0.5;
     report.publications = 7;
     report.bytes = 300;
