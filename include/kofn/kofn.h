@@ -10,8 +10,9 @@
  * function says so. Threads: different handles may be used by different threads; one handle by one
  * thread at a time. Errors: 0 (or a positive enum kofn_progress) on success, else a negative enum
  * kofn_status; the cause has been written to the handle's log by then, with the rank it concerns.
- * Outputs are set only on success. Signals: a wait that a signal interrupts returns
- * KOFN_INTERRUPTED, with nothing half done.
+ * Outputs are set only on success. Signals: a worker's wait that a signal interrupts returns
+ * KOFN_INTERRUPTED, with nothing half done; a server's goes on, until its handler calls
+ * kofn_server_interrupt().
  */
 #ifndef KOFN_KOFN_H
 #define KOFN_KOFN_H

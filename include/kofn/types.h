@@ -174,7 +174,7 @@ struct kofn_member_report {
     size_t size;
     uint32_t rank;
     uint32_t epoch;
-    int32_t pid; /* 0 if it is on another host or never came */
+    int32_t pid; /* on its host; 0 if it never came */
     enum kofn_member_state state;
     enum kofn_cause cause;
     char host[KOFN_NAME_BYTES];

@@ -24,6 +24,12 @@ static inline uint64_t kofn_now_ns(void)
     return (uint64_t)now.tv_sec * KOFN_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* now - then; 0 if @then is later, as it is where @now was read a moment before. */
+static inline uint64_t kofn_since(uint64_t now, uint64_t then)
+{
+    return now > then ? now - then : 0;
+}
+
 /* now + span, saturating at KOFN_FOREVER. */
 static inline uint64_t kofn_deadline(uint64_t now, uint64_t span)
 {

@@ -117,9 +117,7 @@ int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct k
 
 /* ---- members ---- */
 
-/* A beat is looked at no oftener than needed; the last one says what was finished, and so what is
- * lost. */
-static void last_beat(struct kofn_server *server, uint32_t rank)
+void kofn__admit_last_beat(struct kofn_server *server, uint32_t rank)
 {
     struct kofn_beat beat;
 
@@ -131,7 +129,7 @@ static void take_out(struct kofn_server *server, uint32_t rank, uint64_t total)
 {
     struct kofn_peer *peer = &server->peers[rank];
 
-    last_beat(server, rank);
+    kofn__admit_last_beat(server, rank);
     kofn_round_leave(&server->round, rank, peer->left, total, kofn_now_ns());
     server->hub->ops->hub_evict(server->hub, rank);
     peer->evicted = true;

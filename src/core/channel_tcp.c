@@ -135,8 +135,10 @@ int kofn__tcp_listen(const struct kofn_listener_attr *attr, struct kofn_listener
             rc = kofn_error_errno(attr->log, "control channel: cannot listen on %s", given.address);
     }
     freeaddrinfo(list);
-    if (rc)
+    if (rc) {
+        kofn_listener_close(listener);
         return rc;
+    }
     listener->network = true;
     kofn__tcp_public((struct sockaddr *)&where, listener->address);
     if (!kofn__tcp_wildcard((struct sockaddr *)&where))

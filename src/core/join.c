@@ -205,6 +205,7 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
 {
     struct kofn_wire message;
     const char *reason;
+    uint64_t word;
     int rc;
 
     if (worker->server_gone)
@@ -216,6 +217,8 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
     worker->looked_ns = now;
     while (!(rc = kofn_channel_receive(worker->control, 0, &message, NULL, &reason)))
         worker->heard_ns = now;
+    if (kofn__worker_ended(kofn__worker_gate(worker, &word)))
+        return 0; /* it has said that the job is over, and may go */
     if (rc == KOFN_GONE || rc == KOFN_PROTOCOL) {
         worker->server_gone = true;
         return kofn_error(worker->log, KOFN_GONE,

@@ -146,8 +146,12 @@ int kofn__publish_late(struct kofn_worker *worker, const float *model)
     if (updates == worker->updates)
         return 0;
     rc = wait_credit(worker);
+    if (rc == KOFN_NO_CREDIT) {
+        worker->late_sent = true; /* given up: the next model overwrites what it is made of */
+        return 0;
+    }
     if (rc)
-        return rc == KOFN_NO_CREDIT ? 0 : rc;
+        return rc;
     if (settled) {
         fill_remainder(worker, model, settled);
         rc = send(worker, updates,

@@ -223,6 +223,7 @@ static int tick(struct kofn_server *server, uint64_t now)
     rc = kofn__admit_look(server, now, 0);
     if (rc)
         return rc;
+    now = kofn_now_ns(); /* who has joined or gone did so at times of their own */
     beats(server, now);
     kofn_round_tick(&server->round, now);
     kofn__report_states(server, now);

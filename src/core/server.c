@@ -199,6 +199,17 @@ static uint32_t answering(const struct kofn_server *server)
     return count;
 }
 
+/* Whoever has not answered to the end will not be listened to any more: its account is closed. */
+static void write_off(struct kofn_server *server)
+{
+    for (uint32_t rank = 0; rank < server->attr.workers; rank++) {
+        if (!kofn_member_connected(&server->round.members[rank]))
+            continue;
+        kofn__admit_last_beat(server, rank);
+        kofn_member_write_off(&server->round.members[rank]);
+    }
+}
+
 int kofn_server_stop(struct kofn_server *server, uint64_t timeout)
 {
     uint64_t now = kofn_now_ns(), deadline = kofn_deadline(now, timeout);
@@ -217,6 +228,7 @@ int kofn_server_stop(struct kofn_server *server, uint64_t timeout)
         kofn__serve_arrivals(server);
         now = kofn_now_ns();
     }
+    write_off(server);
     return answering(server) ? KOFN_TIMEOUT : 0;
 }
 

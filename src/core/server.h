@@ -160,6 +160,11 @@ int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct k
  */
 void kofn__admit_drain(struct kofn_server *server, uint32_t rank);
 
+/* A beat is looked at no oftener than needed; the last one says what was finished, and so what is
+ * lost.
+ */
+void kofn__admit_last_beat(struct kofn_server *server, uint32_t rank);
+
 /* Takes a member out, for @why; what it holds can still be merged. */
 void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why);
 

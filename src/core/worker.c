@@ -120,6 +120,18 @@ static bool may_take(const struct kofn_worker *worker, struct kofn_gate gate)
     return worker->fetches || gate.round > worker->round;
 }
 
+/* 0, or why no model follows for this worker. */
+static int end_of_job(const struct kofn_worker *worker, struct kofn_gate gate)
+{
+    if (gate.state == KOFN_GATE_END)
+        return KOFN_JOB_OVER;
+    if (gate.state != KOFN_GATE_EVICTED)
+        return 0;
+    return kofn_error(worker->log, KOFN_EPOCH,
+                      "rank %u: evicted by the server, in round %u; rejoin with a new handle",
+                      worker->endpoint->rank, gate.round);
+}
+
 /* Waits until the gate lets us take the model of round @round. */
 static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *round)
 {
@@ -129,13 +141,9 @@ static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *r
     for (;;) {
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
-        if (gate.state == KOFN_GATE_END)
-            return KOFN_JOB_OVER;
-        if (gate.state == KOFN_GATE_EVICTED)
-            return kofn_error(
-                worker->log, KOFN_EPOCH,
-                "rank %u: evicted by the server, in round %u; rejoin with a new handle",
-                worker->endpoint->rank, gate.round);
+        rc = end_of_job(worker, gate);
+        if (rc)
+            return rc;
         if (may_take(worker, gate)) {
             *round = gate.round;
             return 0;
@@ -160,10 +168,14 @@ static int fetch(struct kofn_worker *worker, uint32_t round, float *model, const
     int rc, tries = 0;
 
     do {
-        kofn__worker_gate(worker, &word);
+        struct kofn_gate gate = kofn__worker_gate(worker, &word);
+
         rc = view ? endpoint->ops->endpoint_view(endpoint, view, stamp)
                   : endpoint->ops->endpoint_fetch(endpoint, model, worker->base, stamp);
         if (rc != KOFN_AGAIN && (rc || stamp->round >= round))
+            return rc;
+        rc = end_of_job(worker, gate);
+        if (rc)
             return rc;
         now = kofn_now_ns();
         if (tries++ < RETRIES) /* it was replaced under the copy: there is a newer one */
@@ -351,6 +363,11 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
         return KOFN_ROUND_OVER;
     }
     count(worker, update, now);
+    if (kofn__worker_ended(gate)) {
+        beat(worker); /* if the server is still there: so that it is counted */
+        worker->reporting = worker->filling = false;
+        return KOFN_ROUND_OVER;
+    }
     last = is_last(worker);
     if (last && worker->eager)
         rc = publish_last(worker, model, now);

@@ -110,13 +110,21 @@ double kofn_member_compute_mean(const struct kofn_member *member)
     return member->timed_updates ? (double)member->compute_ns / (double)member->timed_updates : 0;
 }
 
-uint64_t kofn_member_lost(const struct kofn_member *member)
+static uint64_t unaccounted(const struct kofn_member *member)
 {
     uint64_t accounted = member->merged + member->late + member->refused;
 
-    if (kofn_member_connected(member))
-        return member->lost_before;
     if (member->held.sequence)
         accounted += member->held.updates - member->held.from;
     return member->finished > accounted ? member->finished - accounted : 0;
+}
+
+uint64_t kofn_member_lost(const struct kofn_member *member)
+{
+    return kofn_member_connected(member) ? member->lost_before : unaccounted(member);
+}
+
+void kofn_member_write_off(struct kofn_member *member)
+{
+    member->lost_before = unaccounted(member);
 }

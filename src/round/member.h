@@ -110,4 +110,8 @@ double kofn_member_compute_mean(const struct kofn_member *member);
 /* Finished updates that nothing will come of any more. */
 uint64_t kofn_member_lost(const struct kofn_member *member);
 
+/* Nothing of it will be taken in any more, though it has neither left nor died: what has not been
+ * accounted for is lost. */
+void kofn_member_write_off(struct kofn_member *member);
+
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "round/watch.h"
 
 int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *config)
@@ -452,7 +453,8 @@ void kofn_round_tick(struct kofn_round *round, uint64_t now)
     if (round->phase != KOFN_PHASE_COLLECTING)
         return;
     collect(round); /* a member that has become suspect is not waited for */
-    if (round->phase == KOFN_PHASE_COLLECTING && now - round->closed_ns >= round->config.grace)
+    if (round->phase == KOFN_PHASE_COLLECTING &&
+        kofn_since(now, round->closed_ns) >= round->config.grace)
         round->phase = KOFN_PHASE_READY;
 }
 
@@ -523,7 +525,7 @@ void kofn_round_settle(struct kofn_round *round)
         struct kofn_member *member = &round->members[rank];
 
         if (member->reached && member->place < round->wait_for)
-            member->first_k++;
+            member->first_k += round->close != KOFN_CLOSE_STOP;
         round->merged += member->held.sequence || member->added_updates;
         if (member->held.sequence)
             settle_held(round, member);

@@ -1,5 +1,7 @@
 /* suites.h: the suites of faults, one line a file tests/fault/test_NAME.c; see tests/unit/suites.h.
  */
+SUITE(end)
+SUITE(end_tcp)
 SUITE(half_joined)
 SUITE(joining)
 SUITE(joining_tcp)

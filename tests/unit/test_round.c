@@ -82,6 +82,26 @@ static void test_on_close_waits_no_longer_than_the_grace(void)
     fixture_close(&fixture);
 }
 
+/* On-close: a death that closes the round does not cut its grace short, though it was noticed after
+ * the time of the tick that follows.
+ */
+static void test_on_close_a_tick_of_before_the_close(void)
+{
+    struct kofn_round_config config = fixture_config("local", 3, 3, 1);
+    struct fixture fixture;
+
+    config.publish = KOFN_PUBLISH_ON_CLOSE;
+    fixture_open(&fixture, &config);
+    fixture_beat(&fixture, 0, 1, 1);
+    fixture_beat(&fixture, 1, 1, 1);
+    kofn_round_leave(&fixture.round, 2, false, 0, fixture.now + 5);
+    CU_ASSERT_EQUAL(fixture.round.phase, KOFN_PHASE_COLLECTING);
+    kofn_round_tick(&fixture.round, fixture.now);
+    CU_ASSERT_EQUAL(fixture.round.phase, KOFN_PHASE_COLLECTING);
+    CU_ASSERT_EQUAL(fixture.round.expected, 2);
+    fixture_close(&fixture);
+}
+
 /* On-close: a worker that said it was done and died before it could publish is not one of the K,
  * whether it joins again or not; those behind it move up.
  */
@@ -472,6 +492,8 @@ void kofn_suite_round(void)
     CU_add_test(suite, "on-close collects who owes", test_on_close_collects_who_owes);
     CU_add_test(suite, "on-close waits no longer than the grace",
                 test_on_close_waits_no_longer_than_the_grace);
+    CU_add_test(suite, "on-close: a tick of before the close",
+                test_on_close_a_tick_of_before_the_close);
     CU_add_test(suite, "on-close: a dead worker is not done",
                 test_on_close_a_dead_worker_is_not_done);
     CU_add_test(suite, "eager: the work of the dead counts",
