@@ -50,13 +50,11 @@ static int check_algorithm(const struct kofn_server_attr *attr,
     return 0;
 }
 
-static int check_choices(const struct kofn_server_attr *attr,
-                         const struct kofn_transport_ops *transport)
+static int check_choices(const struct kofn_server_attr *attr)
 {
-    if (attr->publish == KOFN_PUBLISH_PULL && !(transport->capabilities & KOFN_CAP_READ))
+    if (attr->publish == KOFN_PUBLISH_PULL)
         return kofn_error(attr->log, KOFN_UNSUPPORTED,
-                          "transport %s cannot read at the workers: no pull publication",
-                          transport->name);
+                          "pull publication: servers do not read their workers' memory yet");
     if ((unsigned)attr->publish > KOFN_PUBLISH_PULL ||
         (unsigned)attr->weights > KOFN_WEIGHTS_FEDNOVA || (unsigned)attr->late > KOFN_LATE_REFUSE)
         return kofn_error(attr->log, KOFN_INVALID,
@@ -107,7 +105,7 @@ static int check(const struct kofn_server_attr *attr, const struct kofn_transpor
     int rc = check_numbers(attr);
 
     rc = rc ? rc : check_transport(attr, transport);
-    rc = rc ? rc : check_choices(attr, transport);
+    rc = rc ? rc : check_choices(attr);
     return rc ? rc : check_algorithm(attr, kofn_algorithm_find(attr->algorithm));
 }
 
