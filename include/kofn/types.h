@@ -248,6 +248,9 @@ struct kofn_server_attr {
     uint64_t peer_timeout; /* no sign of a worker's host for this long, over a network: it is gone;
                               10 s */
     int insecure;          /* listen beyond this host although who connects is not authenticated */
+    const char *over; /* of adasync: the algorithm whose K it chooses; NULL = "kasync". `wait_for`
+                         is its first K; 1 */
+    uint64_t adapt_every; /* the same: how often K is thought over; 0 = in every round */
 };
 
 #ifdef __cplusplus

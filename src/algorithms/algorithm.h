@@ -36,8 +36,9 @@ struct kofn_algorithm {
      * WAITS does so until what it sent has been merged.
      */
     bool stale;
-    bool cancels; /* what misses its round is dropped, whatever is said of late updates */
-    bool exact;   /* K are merged and no more, though others may have come in the same moment */
+    bool cancels;     /* what misses its round is dropped, whatever is said of late updates */
+    bool exact;       /* K are merged and no more, though others may have come in the same moment */
+    const char *over; /* the algorithm whose rounds it has, if it only chooses their K; else NULL */
 
     /* Does @stamp belong to the open round? (Else it is late.) */
     bool (*current)(const struct kofn_round *round, const struct kofn_stamp *stamp);
@@ -47,6 +48,9 @@ struct kofn_algorithm {
 
     /* Is the round complete? Asked after every event that can change the answer. */
     bool (*closed)(const struct kofn_round *round);
+
+    /* A round is about to open: changes its K, kofn_round.asked. NULL: K stays as it is. */
+    void (*adapt)(struct kofn_round *round, uint64_t now);
 };
 
 extern const struct kofn_algorithm kofn_sync;
@@ -55,6 +59,7 @@ extern const struct kofn_algorithm kofn_ksync;
 extern const struct kofn_algorithm kofn_kbatch_sync;
 extern const struct kofn_algorithm kofn_kasync;
 extern const struct kofn_algorithm kofn_kbatch_async;
+extern const struct kofn_algorithm kofn_adasync; /* over kasync */
 extern const struct kofn_algorithm kofn_stsyn;
 
 /* True if every publication is one of the K, so that K may be more than N: they are summed up as
@@ -63,6 +68,12 @@ extern const struct kofn_algorithm kofn_stsyn;
 static inline bool kofn_algorithm_adds(const struct kofn_algorithm *algorithm)
 {
     return algorithm->worker_may >= KOFN_WORKER_REPEATS;
+}
+
+/* True if K may be more than N: it counts mini-batches, and does not grow (up to N). */
+static inline bool kofn_algorithm_counts_batches(const struct kofn_algorithm *algorithm)
+{
+    return kofn_algorithm_adds(algorithm) && !algorithm->adapt;
 }
 
 /* True if a worker computes until its round closes. */
@@ -83,6 +94,12 @@ uint32_t kofn_algorithm_manners(const struct kofn_algorithm *algorithm);
 
 /* By name, or NULL. */
 const struct kofn_algorithm *kofn_algorithm_find(const char *name);
+
+/* @algorithm over another one, or as it is if @over is NULL or empty; NULL if it cannot be over
+ * that one.
+ */
+const struct kofn_algorithm *kofn_algorithm_over(const struct kofn_algorithm *algorithm,
+                                                 const char *over);
 
 /* The index-th, for lists; NULL behind the last. */
 const struct kofn_algorithm *kofn_algorithm_at(size_t index);

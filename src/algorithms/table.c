@@ -5,8 +5,8 @@
 #include "round/round.h"
 
 static const struct kofn_algorithm *const table[] = {
-    &kofn_sync,   &kofn_local,        &kofn_ksync, &kofn_kbatch_sync,
-    &kofn_kasync, &kofn_kbatch_async, &kofn_stsyn,
+    &kofn_sync,   &kofn_local,        &kofn_ksync,   &kofn_kbatch_sync,
+    &kofn_kasync, &kofn_kbatch_async, &kofn_adasync, &kofn_stsyn,
 };
 
 const struct kofn_algorithm *kofn_algorithm_at(size_t index)

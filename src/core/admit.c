@@ -194,8 +194,7 @@ void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why
     kofn_log(server->log, KOFN_LOG_WARN,
              "rank %u (%s, pid %u): gone in round %u: %s; going on without it (K = %u of %u left)",
              rank, peer->host, peer->pid, server->round.number, why,
-             KOFN_MIN(server->round.config.wait_for, server->round.available),
-             server->round.available);
+             KOFN_MIN(server->round.asked, server->round.available), server->round.available);
 }
 
 void kofn__admit_evict(struct kofn_server *server, uint32_t rank, const char *why)

@@ -13,12 +13,21 @@
 #define DEFAULT_JOIN (30 * KOFN_NS_PER_S)
 #define DEFAULT_PEER (10 * KOFN_NS_PER_S)
 
+/* NULL if there is none of that name, or not over that one. */
+static const struct kofn_algorithm *algorithm_of(const struct kofn_server_attr *attr)
+{
+    return kofn_algorithm_over(kofn_algorithm_find(attr->algorithm), attr->over);
+}
+
 static void fill_defaults(struct kofn_server_attr *attr)
 {
+    const struct kofn_algorithm *algorithm;
+
     if (!attr->algorithm)
         attr->algorithm = "stsyn";
+    algorithm = algorithm_of(attr);
     if (!attr->wait_for)
-        attr->wait_for = attr->workers;
+        attr->wait_for = algorithm && algorithm->adapt ? 1 : attr->workers;
     attr->local_steps = attr->local_steps ? attr->local_steps : 1;
     attr->quorum = attr->quorum ? attr->quorum : 1;
     attr->grace = attr->grace ? attr->grace : DEFAULT_GRACE;
@@ -34,11 +43,12 @@ static int check_algorithm(const struct kofn_server_attr *attr,
                            const struct kofn_algorithm *algorithm)
 {
     if (!algorithm)
-        return kofn_error(attr->log, KOFN_INVALID, "unknown algorithm '%s'", attr->algorithm);
+        return kofn_error(attr->log, KOFN_INVALID, "unknown algorithm '%s'%s%s", attr->algorithm,
+                          attr->over ? " over " : "", attr->over ? attr->over : "");
     if (algorithm->needs_all && attr->wait_for != attr->workers)
         return kofn_error(attr->log, KOFN_INVALID, "%s waits for all: K = %u must be N = %u",
                           algorithm->name, attr->wait_for, attr->workers);
-    if (!kofn_algorithm_adds(algorithm) && attr->wait_for > attr->workers)
+    if (!kofn_algorithm_counts_batches(algorithm) && attr->wait_for > attr->workers)
         return kofn_error(attr->log, KOFN_INVALID, "K = %u is more than the N = %u workers",
                           attr->wait_for, attr->workers);
     if (algorithm->eager && attr->publish != KOFN_PUBLISH_EAGER)
@@ -106,7 +116,7 @@ static int check(const struct kofn_server_attr *attr, const struct kofn_transpor
 
     rc = rc ? rc : check_transport(attr, transport);
     rc = rc ? rc : check_choices(attr);
-    return rc ? rc : check_algorithm(attr, kofn_algorithm_find(attr->algorithm));
+    return rc ? rc : check_algorithm(attr, algorithm_of(attr));
 }
 
 static int open_hub(struct kofn_server *server, const struct kofn_transport_ops *transport,
@@ -137,7 +147,7 @@ static int open_hub(struct kofn_server *server, const struct kofn_transport_ops 
 static int open_round(struct kofn_server *server)
 {
     const struct kofn_server_attr *attr = &server->attr;
-    struct kofn_round_config config = {.algorithm = kofn_algorithm_find(attr->algorithm),
+    struct kofn_round_config config = {.algorithm = algorithm_of(attr),
                                        .workers = attr->workers,
                                        .wait_for = attr->wait_for,
                                        .local_steps = attr->local_steps,
@@ -149,7 +159,8 @@ static int open_round(struct kofn_server *server)
                                        .grace = attr->grace,
                                        .deadline = attr->deadline,
                                        .deadline_adaptive = attr->deadline_adaptive,
-                                       .suspect_after = attr->suspect_after};
+                                       .suspect_after = attr->suspect_after,
+                                       .adapt_every = attr->adapt_every};
 
     return kofn_round_init(&server->round, &config);
 }

@@ -56,7 +56,7 @@ static void say_suspect(const struct kofn_server *server, uint32_t rank, uint64_
              "without it "
              "(K = %u of %u left)",
              rank, peer->host, peer->pid, (double)kofn_round_silence(round, rank, now) / 1e9,
-             round->number, KOFN_MIN(round->config.wait_for, round->available), round->available);
+             round->number, KOFN_MIN(round->asked, round->available), round->available);
 }
 
 static void say_better(const struct kofn_server *server, uint32_t rank, const char *what)

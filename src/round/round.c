@@ -19,6 +19,8 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
         return KOFN_NO_MEMORY;
     }
     memset(round->members, 0, config->workers * sizeof(*round->members));
+    round->asked = config->wait_for;
+    kofn_pursuit_init(&round->pursuit);
     kofn_deadline_init(&round->deadline, config->deadline, config->deadline_adaptive,
                        config->workers);
     return 0;
@@ -43,7 +45,10 @@ void kofn_round_next(struct kofn_round *round, uint64_t now)
         member->reached = member->summed = member->barred = false;
         member->late_updates = member->added_updates = 0;
     }
-    round->number++;
+    if (!round->number++)
+        round->pursuit.judged_ns = now;
+    else if (round->config.algorithm->adapt)
+        round->config.algorithm->adapt(round, now);
     round->phase = KOFN_PHASE_OPEN;
     round->close = KOFN_CLOSE_NONE;
     round->reached = round->spoilt = round->holding = round->merging = round->expected = 0;
@@ -532,6 +537,7 @@ void kofn_round_settle(struct kofn_round *round)
     }
     publications = kofn_algorithm_adds(round->config.algorithm) ? round->reached : round->merged;
     round->loss = publications ? round->loss_sum / publications : NAN;
+    kofn_pursuit_add(&round->pursuit, round->config.workers, round->loss, publications);
     round->previous_opened_ns = round->opened_ns;
     round->phase = KOFN_PHASE_IDLE;
 }

@@ -18,11 +18,12 @@
 #include "base/histogram.h"
 #include "round/deadline.h"
 #include "round/member.h"
+#include "round/pursuit.h"
 
 struct kofn_round_config {
     const struct kofn_algorithm *algorithm;
     uint32_t workers;     /* N */
-    uint32_t wait_for;    /* K */
+    uint32_t wait_for;    /* K; where that grows, the first */
     uint32_t local_steps; /* U */
     uint32_t quorum;
     enum kofn_publish publish;
@@ -31,6 +32,8 @@ struct kofn_round_config {
     double staleness_weight;                 /* W */
     uint64_t grace, deadline, suspect_after; /* ns; deadline 0 = none */
     bool deadline_adaptive;
+    uint64_t adapt_every; /* ns: how often a K that follows the loss is thought over; 0 = in every
+                             round */
 };
 
 enum kofn_phase { KOFN_PHASE_IDLE, KOFN_PHASE_OPEN, KOFN_PHASE_COLLECTING, KOFN_PHASE_READY };
@@ -57,6 +60,7 @@ struct kofn_round {
     enum kofn_phase phase;
     enum kofn_close close;
     bool ended;         /* no round follows */
+    uint32_t asked;     /* K of the open round, if all could answer */
     uint32_t wait_for;  /* K in force; once the round has closed, that with which it did */
     uint32_t available; /* members an answer can be expected of */
     uint32_t reached;   /* members that count; publications, where those are added */
@@ -83,6 +87,7 @@ struct kofn_round {
     uint32_t publications, refused; /* arrived, refused, in this round */
     double median_pace_ns;          /* of the last tick; 0 = not known */
     struct kofn_deadline deadline;
+    struct kofn_pursuit pursuit;
 };
 
 /* Allocates the members. Returns KOFN_NO_MEMORY or KOFN_INVALID. The configuration is checked by

@@ -24,10 +24,10 @@ void kofn_watch_membership(struct kofn_round *round)
     if (round->phase != KOFN_PHASE_OPEN)
         return;
     if (!kofn_algorithm_adds(round->config.algorithm)) {
-        round->wait_for = KOFN_MIN(round->config.wait_for, possible);
+        round->wait_for = KOFN_MIN(round->asked, possible);
         return;
     }
-    round->wait_for = round->config.wait_for - KOFN_MIN(round->config.wait_for, round->spoilt);
+    round->wait_for = round->asked - KOFN_MIN(round->asked, round->spoilt);
     if (!round->available) /* one worker alone could bring all of them */
         round->wait_for = KOFN_MIN(round->wait_for, round->reached);
 }

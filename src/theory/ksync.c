@@ -119,25 +119,3 @@ int kofn_ksync_staleness(enum kofn_ksync_scheme scheme, uint32_t workers, uint32
         *staleness = kofn_prediction_exact(0);
     return KOFN_OK;
 }
-
-int kofn_ksync_adapt(enum kofn_ksync_scheme scheme, uint32_t workers, uint32_t first_wait_for,
-                     double first_loss, double loss, double *exact, uint32_t *wait_for)
-{
-    double n = workers, k0 = first_wait_for, k, q;
-
-    if (!valid_counts(scheme, workers, first_wait_for) || first_wait_for > workers ||
-        !isfinite(first_loss) || !isfinite(loss) || !(first_loss > 0) || !(loss >= 0))
-        return KOFN_INVALID;
-    if (scheme == KOFN_KSYNC) {
-        /* K = (-q + sqrt(q^2 + 4 q N)) / 2, written so that a large q does not cancel */
-        q = k0 * k0 / (n - k0) * (first_loss / loss);
-        k = q > 0 ? 2 * n / (1 + sqrt(1 + 4 * n / q)) : 0;
-    } else {
-        k = k0 * sqrt(first_loss / loss);
-    }
-    k = fmin(n, k);
-    if (exact)
-        *exact = k;
-    *wait_for = (uint32_t)fmax(1, round(k));
-    return KOFN_OK;
-}

@@ -214,7 +214,8 @@ int engine_report(struct engine *engine, uint32_t rank)
 {
     struct engine_worker *worker = &engine->workers[rank];
     uint64_t before = worker->handle->sequence;
-    struct kofn_update update = {.loss = 1, .compute_ns = KOFN_NS_PER_MS};
+    float loss = engine->falls ? 1 / (1 + (float)worker->finished) : 1;
+    struct kofn_update update = {.loss = loss, .compute_ns = KOFN_NS_PER_MS};
     int rc = kofn_worker_report(worker->handle, worker->model, &update);
 
     note_publications(worker, before);

@@ -39,6 +39,7 @@ struct engine {
     struct kofn_fabric *fabric;
     struct kofn_server *server;
     struct engine_worker workers[ENGINE_WORKERS];
+    bool falls; /* the loss of a worker's i-th update, from 0, is 1 / (1 + i); else 1 */
 };
 
 /* Attributes of N workers that wait for K with U local updates each. */

@@ -124,14 +124,24 @@ static void fault(struct history *history)
 
 /* ---- a history ---- */
 
+/* What adasync is over in this history. */
+static const char *draw_over(struct history *history)
+{
+    static const char *const names[] = {"ksync", "kbatch-sync", "kasync", "kbatch-async"};
+
+    return names[history_below(history, KOFN_ARRAY_SIZE(names))];
+}
+
 static struct kofn_round_config draw_config(struct history *history)
 {
-    const struct kofn_algorithm *algorithm = kofn_algorithm_at(history_below(history, 12));
+    const struct kofn_algorithm *algorithm = kofn_algorithm_at(history_below(history, 13));
     uint32_t workers = 1 + (uint32_t)history_below(history, HISTORY_WORKERS), most;
 
     if (!algorithm)
         algorithm = &kofn_stsyn; /* the one with most to go wrong */
-    most = kofn_algorithm_adds(algorithm) ? 2 * workers : workers;
+    if (algorithm->adapt)
+        algorithm = kofn_algorithm_over(algorithm, draw_over(history));
+    most = kofn_algorithm_counts_batches(algorithm) ? 2 * workers : workers;
     return (struct kofn_round_config){
         .algorithm = algorithm,
         .workers = workers,
@@ -147,6 +157,7 @@ static struct kofn_round_config draw_config(struct history *history)
         .deadline = history_chance(history, 3) ? history_below(history, 40 * KOFN_NS_PER_MS) : 0,
         .deadline_adaptive = history_chance(history, 3),
         .suspect_after = 200 * KOFN_NS_PER_MS,
+        .adapt_every = history_below(history, 3) * 20 * KOFN_NS_PER_MS,
     };
 }
 

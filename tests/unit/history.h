@@ -117,9 +117,9 @@ struct history_peer {
 
 /* What happened in a history, so that tests know that histories are worth something. */
 struct history_counts {
-    uint64_t rounds, deadline_closes, held, added, exact, spoilt, merged, late, refused, covered,
-        remainders, lost, bad, barred, kept, torn, deaths, evictions, rejoins, suspects, comebacks,
-        skipped;
+    uint64_t rounds, deadline_closes, held, added, exact, spoilt, grown, merged, late, refused,
+        covered, remainders, lost, bad, barred, kept, torn, deaths, evictions, rejoins, suspects,
+        comebacks, skipped;
 };
 
 struct history {
@@ -138,9 +138,10 @@ struct history {
     bool gates_closed, stopping, stopped, over;
     uint64_t busy_ns; /* the server does not look until then */
     uint32_t rounds_wanted;
-    uint64_t hope_ns;       /* since then some worker could have closed the open round */
-    uint32_t added, spoilt; /* to the open round; bad publications that would have been */
-    uint32_t parted_in;     /* newest round in which what a leaving worker had sent was taken in */
+    uint64_t hope_ns;         /* since then some worker could have closed the open round */
+    uint32_t asked, asked_in; /* the K of round asked_in, all the time */
+    uint32_t added, spoilt;   /* to the open round; bad publications that would have been */
+    uint32_t parted_in; /* newest round in which what a leaving worker had sent was taken in */
     struct history_counts counts;
     bool failed;
 };

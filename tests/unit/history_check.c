@@ -236,6 +236,22 @@ static bool owes(const struct kofn_round *round, const struct kofn_member *membe
            member->updates >= least && !member->held.sequence;
 }
 
+/* A round is judged by one K, and K does not fall. */
+static void check_asked(struct history *history)
+{
+    const struct kofn_round *round = &history->round;
+    uint32_t most = KOFN_MAX(round->config.wait_for, round->config.workers);
+
+    if (round->asked != history->asked && round->number == history->asked_in)
+        history_fail(history, "K was %u and is %u in the same round", history->asked, round->asked);
+    if (round->asked < KOFN_MAX(history->asked, round->config.wait_for) || round->asked > most ||
+        (!round->config.algorithm->adapt && round->asked != round->config.wait_for))
+        history_fail(history, "K was %u and is %u", history->asked, round->asked);
+    history->counts.grown += history->asked && round->asked > history->asked;
+    history->asked = round->asked;
+    history->asked_in = round->number;
+}
+
 /* K as it must be: of those who can count still, or have. */
 static uint32_t right_wait_for(const struct history *history, uint32_t available, uint32_t possible)
 {
@@ -243,8 +259,8 @@ static uint32_t right_wait_for(const struct history *history, uint32_t available
     uint32_t k;
 
     if (!kofn_algorithm_adds(config->algorithm))
-        return KOFN_MIN(config->wait_for, possible);
-    k = config->wait_for - KOFN_MIN(config->wait_for, history->spoilt);
+        return KOFN_MIN(history->asked, possible);
+    k = history->asked - KOFN_MIN(history->asked, history->spoilt);
     return available ? k : KOFN_MIN(k, history->added);
 }
 
@@ -271,6 +287,7 @@ void history_check(struct history *history)
                      round->available, round->holding);
     if (round->phase == KOFN_PHASE_COLLECTING && (!owing || owing != round->expected))
         history_fail(history, "%u are waited for instead of %u", round->expected, owing);
+    check_asked(history);
     if (round->phase != KOFN_PHASE_OPEN || round->ended)
         return;
     reached += history->added;

@@ -84,6 +84,7 @@ static void publish(struct history *history, uint32_t rank, uint32_t from)
                   .from = from,
                   .updates = worker->updates,
                   .total = worker->total,
+                  .loss = 1 / (1 + (float)worker->finished),
                   .length = 64,
                   .compute_ns = compute,
                   .sequence = ++worker->sequence},

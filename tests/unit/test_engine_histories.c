@@ -319,16 +319,19 @@ static void check_end(struct history *history)
 static struct kofn_server_attr draw_attr(struct history *history, uint64_t seed)
 {
     static const char *const others[] = {"sync", "local", "stsyn", "stsyn", "stsyn"};
-    static const char *const family[] = {"ksync", "kbatch-sync", "kasync", "kbatch-async"};
+    static const char *const family[] = {"ksync", "kbatch-sync", "kasync", "kbatch-async",
+                                         "adasync"};
     const char *name = seed % 2 ? others[below(history, KOFN_ARRAY_SIZE(others))]
                                 : family[below(history, KOFN_ARRAY_SIZE(family))];
-    const struct kofn_algorithm *algorithm = kofn_algorithm_find(name);
+    const char *over = strcmp(name, "adasync") ? NULL : family[below(history, 4)];
+    const struct kofn_algorithm *algorithm = kofn_algorithm_over(kofn_algorithm_find(name), over);
     uint32_t workers = 1 + (uint32_t)below(history, ENGINE_WORKERS);
-    uint32_t most = kofn_algorithm_adds(algorithm) ? 2 * workers : workers;
+    uint32_t most = kofn_algorithm_counts_batches(algorithm) ? 2 * workers : workers;
     uint32_t wait_for = algorithm->needs_all ? workers : 1 + (uint32_t)below(history, most);
     uint32_t steps = algorithm->single_step ? 1 : 1 + (uint32_t)below(history, 4);
     struct kofn_server_attr attr = engine_attr(name, workers, wait_for, steps);
 
+    attr.over = over;
     attr.publish =
         below(history, 3) || algorithm->eager ? KOFN_PUBLISH_EAGER : KOFN_PUBLISH_ON_CLOSE;
     attr.late = below(history, 4) ? KOFN_LATE_MERGE : KOFN_LATE_REFUSE;
@@ -366,6 +369,7 @@ static bool run(uint64_t seed, bool faults, struct kofn_fabric_counts *counts)
     history->faults = faults;
     attr = draw_attr(history, seed);
     engine_open(&history->engine, &attr);
+    history->engine.falls = true;
     for (int i = 0; i < TURNS && !history->failed; i++)
         turn(history);
     end(history);

@@ -30,7 +30,7 @@ static void test_calm_histories(void)
     if (getenv("KOFN_HISTORY"))
         return;
     CU_ASSERT(counts.rounds > 10000 && counts.merged > 10000 && counts.late > 1000);
-    CU_ASSERT(counts.added > 10000 && counts.exact > 1000);
+    CU_ASSERT(counts.added > 10000 && counts.exact > 1000 && counts.grown > 50);
     CU_ASSERT(counts.remainders > 100 && counts.covered > 100 && counts.deadline_closes > 100);
     CU_ASSERT_EQUAL(counts.bad + counts.torn + counts.deaths, 0);
 }

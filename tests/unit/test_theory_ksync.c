@@ -1,4 +1,4 @@
-/* The K-sync family: time of a model update, staleness, and AdaSync's K. */
+/* The K-sync family: time of a model update and staleness. */
 #include "tests/unit/theory_fixture.h"
 
 #include "theory/ksync.h"
@@ -163,45 +163,10 @@ static void test_staleness(void)
     CU_ASSERT_EQUAL(staleness_of(KOFN_KBATCH_ASYNC, 8, 4), 1.75);
 }
 
-/* AdaSync's K against its two formulas, and the root against its equation. */
-static void test_adaptation(void)
-{
-    static const struct {
-        enum kofn_ksync_scheme scheme;
-        uint32_t first;
-        double loss, exact;
-        uint32_t rounded;
-    } cases[] = {
-        {KOFN_KASYNC, 1, 2.3, 1, 1},       {KOFN_KASYNC, 1, 1, 1.51658, 2},
-        {KOFN_KASYNC, 1, 0.1, 4.79583, 5}, {KOFN_KBATCH_ASYNC, 1, 0.1, 4.79583, 5},
-        {KOFN_KSYNC, 2, 2.3, 2, 2},        {KOFN_KSYNC, 2, 1, 2.81864, 3},
-        {KOFN_KSYNC, 2, 0.1, 5.80346, 6},  {KOFN_KASYNC, 1, 1e-9, 8, 8},
-        {KOFN_KASYNC, 1, 0, 8, 8},         {KOFN_KSYNC, 2, 0, 8, 8},
-        {KOFN_KSYNC, 8, 2.3, 8, 8},        {KOFN_KBATCH_SYNC, 2, 2.3e6, 0.002, 1},
-    };
-    double exact, q;
-    uint32_t k;
-
-    for (size_t i = 0; i < KOFN_ARRAY_SIZE(cases); i++) {
-        CU_ASSERT_EQUAL(
-            kofn_ksync_adapt(cases[i].scheme, 8, cases[i].first, 2.3, cases[i].loss, &exact, &k),
-            0);
-        CU_ASSERT(near(exact, cases[i].exact, 5e-6));
-        CU_ASSERT_EQUAL(k, cases[i].rounded);
-    }
-    for (double loss = 10; loss > 1e-12; loss /= 3) {
-        CU_ASSERT_EQUAL(kofn_ksync_adapt(KOFN_KSYNC, 10000, 2, 2.3, loss, &exact, &k), 0);
-        q = 4.0 / 9998 * 2.3 / loss;
-        CU_ASSERT(near(exact * exact, q * (10000 - exact), 1e-9) || exact > 9999.9);
-    }
-    CU_ASSERT_EQUAL(kofn_ksync_adapt(KOFN_KASYNC, 8, 1, 2.3, 1, NULL, &k), 0);
-}
-
 static void test_bad_arguments(void)
 {
     static const struct kofn_distribution bad = EXP(0);
     struct kofn_prediction out = {.value = 17};
-    uint32_t k = 99;
 
     CU_ASSERT_EQUAL(kofn_ksync_time(KOFN_KSYNC, &bad, 8, 4, &out), KOFN_INVALID);
     CU_ASSERT_EQUAL(kofn_ksync_time(KOFN_KSYNC, NULL, 8, 4, &out), KOFN_INVALID);
@@ -214,12 +179,6 @@ static void test_bad_arguments(void)
     CU_ASSERT_EQUAL(kofn_ksync_staleness(KOFN_KASYNC, 8, 9, &out), KOFN_INVALID);
     CU_ASSERT_EQUAL(kofn_ksync_staleness(KOFN_KBATCH_ASYNC, 8, 0, &out), KOFN_INVALID);
     CU_ASSERT_EQUAL(out.value, 17);
-    CU_ASSERT_EQUAL(kofn_ksync_adapt(KOFN_KASYNC, 8, 0, 2, 1, NULL, &k), KOFN_INVALID);
-    CU_ASSERT_EQUAL(kofn_ksync_adapt(KOFN_KBATCH_ASYNC, 8, 9, 2, 1, NULL, &k), KOFN_INVALID);
-    CU_ASSERT_EQUAL(kofn_ksync_adapt(KOFN_KASYNC, 8, 1, 0, 1, NULL, &k), KOFN_INVALID);
-    CU_ASSERT_EQUAL(kofn_ksync_adapt(KOFN_KASYNC, 8, 1, 2, -1, NULL, &k), KOFN_INVALID);
-    CU_ASSERT_EQUAL(kofn_ksync_adapt(KOFN_KASYNC, 8, 1, 2, NAN, NULL, &k), KOFN_INVALID);
-    CU_ASSERT_EQUAL(k, 99);
 }
 
 void kofn_suite_theory_ksync(void)
@@ -235,6 +194,5 @@ void kofn_suite_theory_ksync(void)
     CU_add_test(suite, "not known", test_not_known);
     CU_add_test(suite, "infinite times", test_infinite_times);
     CU_add_test(suite, "staleness", test_staleness);
-    CU_add_test(suite, "adaptation", test_adaptation);
     CU_add_test(suite, "bad arguments", test_bad_arguments);
 }
