@@ -21,6 +21,8 @@ struct kofn_conf {
     uint32_t workers;
     uint32_t wait_for; /* 0 = all */
     const struct kofn_algorithm *algorithm;
+    const char *over;     /* of adasync */
+    uint64_t adapt_every; /* 0 = in every round */
     uint32_t local_steps;
     int publish, weights, late; /* enum kofn_publish, kofn_weights, kofn_late */
     double staleness_weight;

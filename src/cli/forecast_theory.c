@@ -234,11 +234,12 @@ void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *for
 {
     struct question question = {
         .job = job, .per_round = job->delay->per_round, .forecast = forecast};
+    const char *name = job->algorithm->over ? job->algorithm->over : job->algorithm->name;
 
     if (!applies(job) || !distribution_of(job->delay, &question.update))
         return;
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(known); i++)
-        if (!strcmp(known[i].name, job->algorithm->name))
+        if (!strcmp(known[i].name, name))
             known[i].ask(&question);
     /* updates one way, models the other */
     if (forecast->method[KOFN_PUBLICATIONS]) {

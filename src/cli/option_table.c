@@ -45,6 +45,14 @@ static const char *algorithm_name(size_t index)
     return algorithm ? algorithm->name : NULL;
 }
 
+/* Whose K adasync chooses. */
+static const char *over_name(size_t index)
+{
+    static const char *const words[] = {"ksync", "kbatch-sync", "kasync", "kbatch-async"};
+
+    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
+}
+
 /* `self` is inside one thread and so for tests, not for jobs. */
 static const char *transport_name(size_t index)
 {
@@ -105,6 +113,24 @@ const struct kofn_option kofn_option_table[] = {
      .choice = algorithm_name,
      .parse = kofn_option_algorithm,
      .offset = FIELD(algorithm)},
+    {.name = "over",
+     .argument = "NAME",
+     .value = "kasync",
+     .doc = "with adasync: the algorithm whose K grows; from --wait-for, or 1",
+     .group = JOB,
+     .commands = KOFN_FOR_TERMS,
+     .choice = over_name,
+     .parse = kofn_option_name,
+     .offset = FIELD(over)},
+    {.name = "adapt-every",
+     .argument = "T",
+     .value = "round",
+     .doc = "with adasync: how often K is thought over",
+     .group = JOB,
+     .commands = KOFN_FOR_TERMS,
+     .zero = "round",
+     .parse = kofn_option_duration,
+     .offset = FIELD(adapt_every)},
     {.name = "local-steps",
      .letter = 'u',
      .argument = "U",

@@ -84,15 +84,23 @@ static int check(struct kofn_plan *plan)
 
 /* ---- forecasts ---- */
 
+/* A K that grows is foretold as the first one. */
+static uint32_t wait_for(const struct kofn_plan *plan, const struct kofn_algorithm *algorithm)
+{
+    if (algorithm->needs_all)
+        return plan->terms.workers;
+    return algorithm->adapt && !is_set(plan, "wait-for") ? 1 : plan->terms.wait_for;
+}
+
 static struct kofn_case case_of(const struct kofn_plan *plan,
                                 const struct kofn_algorithm *algorithm)
 {
     const struct kofn_terms *terms = &plan->terms;
 
     return (struct kofn_case){
-        .algorithm = algorithm,
+        .algorithm = algorithm == plan->conf->algorithm ? terms->algorithm : algorithm,
         .workers = terms->workers,
-        .wait_for = algorithm->needs_all ? terms->workers : terms->wait_for,
+        .wait_for = wait_for(plan, algorithm),
         .local_steps = algorithm->single_step ? 1 : terms->local_steps,
         .publish = algorithm->eager ? KOFN_PUBLISH_EAGER : (enum kofn_publish)plan->conf->publish,
         .conf = plan->conf,

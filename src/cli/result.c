@@ -42,6 +42,7 @@ void kofn_tally_add(struct kofn_tally *tally, const struct kofn_round_report *re
     uint64_t took = report->published_ns - report->opened_ns;
 
     tally->rounds++;
+    tally->wait_for = report->wait_for;
     tally->round_seconds += (double)took / 1e9;
     tally->uploads += report->merged;
     tally->publications += report->publications;
@@ -70,6 +71,7 @@ void kofn_result_finish(struct kofn_result *result, const struct kofn_tally *tal
     double rounds = (double)tally->rounds, finished = 0;
 
     result->rounds = tally->rounds;
+    result->wait_for_last = tally->wait_for;
     if (result->members) {
         for (uint32_t i = 0; i < result->workers; i++)
             finished += (double)result->members[i].finished;

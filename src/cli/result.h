@@ -34,6 +34,7 @@ struct kofn_result {
     const char *algorithm;
     const char *transport; /* NULL where there is none */
     uint32_t workers, wait_for, local_steps;
+    uint32_t wait_for_last; /* the K in force of the last round; 0 = there was none */
 
     uint64_t rounds;
     double seconds;                                         /* the job took */
@@ -53,6 +54,7 @@ struct kofn_result {
 /* What is added up while rounds close. Zeroed: nothing yet. */
 struct kofn_tally {
     uint64_t rounds;
+    uint32_t wait_for; /* of the last one */
     double round_seconds, uploads, publications, bytes;
     double staleness, merged;          /* sum over, and number of, merged publications */
     struct kofn_histogram round_times; /* ns */

@@ -87,6 +87,8 @@ json_t *kofn_result_json(const struct kofn_result *result)
     json_object_set_new(json, "algorithm", json_string(result->algorithm));
     json_object_set_new(json, "workers", json_integer(result->workers));
     json_object_set_new(json, "k", json_integer(result->wait_for));
+    json_object_set_new(json, "k_last",
+                        result->wait_for_last ? json_integer(result->wait_for_last) : json_null());
     json_object_set_new(json, "local_steps", json_integer(result->local_steps));
     json_object_set_new(json, "transport", kofn_json_text(result->transport));
     json_object_set_new(json, "seed", json_integer((json_int_t)result->seed));

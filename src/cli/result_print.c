@@ -177,12 +177,15 @@ static void print_traffic(const struct kofn_result *result, FILE *stream)
 
 void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
 {
-    char text[4][KOFN_CELL_BYTES];
+    char text[4][KOFN_CELL_BYTES], grown[32] = "";
 
-    fprintf(stream, "%s, %u worker%s, K = %u, U = %u%s%s: %llu rounds in %s\n", result->algorithm,
-            result->workers, result->workers == 1 ? "" : "s", result->wait_for, result->local_steps,
-            result->transport ? ", " : "", result->transport ? result->transport : "",
-            (unsigned long long)result->rounds, kofn_show_seconds(result->seconds, text[0]));
+    if (result->wait_for_last > result->wait_for)
+        snprintf(grown, sizeof(grown), " growing to %u", result->wait_for_last);
+    fprintf(stream, "%s, %u worker%s, K = %u%s, U = %u%s%s: %llu rounds in %s\n", result->algorithm,
+            result->workers, result->workers == 1 ? "" : "s", result->wait_for, grown,
+            result->local_steps, result->transport ? ", " : "",
+            result->transport ? result->transport : "", (unsigned long long)result->rounds,
+            kofn_show_seconds(result->seconds, text[0]));
     if (result->rounds) {
         fprintf(stream, "a round took %s (median %s, 99 %% within %s)\n",
                 kofn_show_seconds(result->round_time_mean, text[0]),

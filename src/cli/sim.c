@@ -121,7 +121,7 @@ static int open_sim(struct simulation *simulation)
     const struct kofn_conf *conf = simulation->conf;
     const struct kofn_terms *terms = &simulation->terms;
     struct kofn_sim_attr attr = {
-        .round = {.algorithm = conf->algorithm,
+        .round = {.algorithm = terms->algorithm,
                   .workers = terms->workers,
                   .wait_for = terms->wait_for,
                   .local_steps = terms->local_steps,
@@ -133,7 +133,8 @@ static int open_sim(struct simulation *simulation)
                   .grace = conf->grace,
                   .deadline = conf->deadline.ns,
                   .deadline_adaptive = conf->deadline.adaptive,
-                  .suspect_after = terms->suspect_after},
+                  .suspect_after = terms->suspect_after,
+                  .adapt_every = conf->adapt_every},
         .delay = &terms->delay,
         .stragglers = terms->stragglers,
         .straggler_count = terms->straggler_count,

@@ -12,6 +12,7 @@
 struct check {
     const struct kofn_options *options;
     const struct kofn_conf *conf;
+    const struct kofn_algorithm *algorithm; /* what is meant: see kofn_terms */
     const struct kofn_log *log;
     char where[KOFN_WHERE_BYTES];
 };
@@ -30,9 +31,9 @@ static bool is_set(const struct check *check, const char *name)
 static int check_counts(struct check *check)
 {
     const struct kofn_conf *conf = check->conf;
-    const struct kofn_algorithm *algorithm = conf->algorithm;
+    const struct kofn_algorithm *algorithm = check->algorithm;
 
-    if (!kofn_algorithm_adds(algorithm) && conf->wait_for > conf->workers)
+    if (!kofn_algorithm_counts_batches(algorithm) && conf->wait_for > conf->workers)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: K counts workers: it cannot be %u where there are %u (--workers)",
                           where(check, "wait-for"), conf->wait_for, conf->workers);
@@ -60,6 +61,22 @@ static int check_counts(struct check *check)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: a quorum of %u is more than there are workers (%u)",
                           where(check, "quorum"), conf->quorum, conf->workers);
+    return 0;
+}
+
+/* What is said of a K that grows, of one that does. */
+static int check_growth(struct check *check)
+{
+    const struct kofn_conf *conf = check->conf;
+    const char *name = is_set(check, "over") ? "over" : "adapt-every";
+
+    check->algorithm = conf->algorithm;
+    if (conf->algorithm->adapt)
+        check->algorithm = kofn_algorithm_over(conf->algorithm, conf->over);
+    else if (is_set(check, "over") || is_set(check, "adapt-every"))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: only the K of adasync grows, not that of %s", where(check, name),
+                          conf->algorithm->name);
     return 0;
 }
 
@@ -122,7 +139,9 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     int rc;
 
     memset(terms, 0, sizeof(*terms));
-    rc = check_counts(&check);
+    rc = check_growth(&check);
+    if (!rc)
+        rc = check_counts(&check);
     if (!rc)
         rc = check_transport(&check);
     if (!rc)
@@ -133,8 +152,11 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
         kofn_terms_free(terms);
         return rc;
     }
+    terms->algorithm = check.algorithm;
     terms->workers = check.conf->workers;
     terms->wait_for = check.conf->wait_for ? check.conf->wait_for : terms->workers;
+    if (!check.conf->wait_for && terms->algorithm->adapt)
+        terms->wait_for = 1;
     terms->local_steps = check.conf->local_steps;
     terms->suspect_after = check.conf->suspect_after;
     if (!check.conf->transport && !is_set(&check, "suspect-after"))

@@ -10,7 +10,10 @@
 #include "sim/delay.h"
 #include "sim/straggler.h"
 
+struct kofn_algorithm;
+
 struct kofn_terms {
+    const struct kofn_algorithm *algorithm;  /* as it was named; adasync over what was named */
     uint32_t workers, wait_for, local_steps; /* N, K, U */
     uint64_t rounds;                         /* 0 = without limit */
     uint64_t seconds;                        /* ns; 0 = without limit */

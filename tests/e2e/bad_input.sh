@@ -84,6 +84,10 @@ run 2 "one local update" -a kbatch-sync -u 2
 run 2 "K counts workers" -a kasync -k 3
 run 2 "K counts workers" -a ksync -k 3
 run 2 "publishes eagerly" -a ksync -k 1 --publish on-close
+run 2 "K counts workers" -a adasync --over kbatch-sync -k 3
+run 2 "only the K of adasync grows" -a kasync --over ksync
+run 2 "only the K of adasync grows" --adapt-every 1s
+run 2 'did you mean "kasync"' -a adasync --over kasnc
 run 2 "quorum" --quorum 3
 run 2 "eager or on-close" --publish pull
 run 2 "straggler" -n 8 --straggler rank=9,factor=2

@@ -34,13 +34,15 @@ plan()
 
 # theory, where it knows
 plan all -n 20 -k 5 -u 10 --delay exp:1
-for algorithm in sync local stsyn ksync kbatch-sync kasync kbatch-async; do
+for algorithm in sync local stsyn ksync kbatch-sync kasync kbatch-async adasync; do
     grep -q "^$algorithm " all.out || fail "no line for $algorithm: $(cat all.out)"
 done
 plan sync -n 8 -a sync --delay exp:1 --rounds 100
 near "$(value round_time_mean sync.json)" 2.717857142857 0.0001 "sync"
 near "$(value seconds sync.json)" 271.7857142857 0.0001 "sync: seconds"
 grep -q '"method": "closed-form"' sync.json || fail "sync: not closed"
+plan growing -n 8 -k 4 -a adasync --over kbatch-async --delay exp:1
+near "$(value round_time_mean growing.json)" 0.5 0.0001 "adasync, its first K"
 plan round -n 20 -k 5 -u 10 -a stsyn --delay exp:1@round
 near "$(value round_time_mean round.json)" 2.79511 0.01 "one draw a round"
 grep -q '"updates_per_worker_mean": null' round.json || fail "an infinite mean is not null"

@@ -47,7 +47,13 @@ done
 holds "$(value staleness_mean kasync.json) > 0" "kasync: staleness"
 holds "$(value staleness_mean kbatch-async.json) > 0" "kbatch-async: staleness"
 holds "$(value staleness_mean ksync.json) == 0" "ksync: staleness"
-for name in stsyn on-close fednova local sync ksync kbatch-sync kasync kbatch-async; do
+# K grows as the loss falls, over any of them
+for over in ksync kbatch-sync kasync kbatch-async; do
+    job over-$over $synthetic -a adasync --over $over --lr 0.2 --rounds 8000
+    holds "$(value k over-$over.json) == 1 && $(value k_last over-$over.json) > 1" "adasync over $over: K"
+done
+for name in stsyn on-close fednova local sync ksync kbatch-sync kasync kbatch-async \
+    over-ksync over-kbatch-sync over-kasync over-kbatch-async; do
     holds "$(value accuracy $name.json) >= 0.8" "$name: accuracy"
 done
 

@@ -122,6 +122,7 @@ static void test_means(void)
     struct kofn_round_report report = {.opened_ns = 0,
                                        .published_ns = 1000000000,
                                        .merged = 3,
+                                       .wait_for = 2,
                                        .contributions = 3,
                                        .publications = 5,
                                        .bytes = 100,
@@ -135,6 +136,7 @@ static void test_means(void)
     report.published_ns = 4000000000;
     report.merged = 1;
     report.late = 1;
+    report.wait_for = 3;
     report.contributions = 2;
     report.staleness = 0.5;
     report.publications = 7;
@@ -146,6 +148,7 @@ static void test_means(void)
     result.members[1].idle_fraction = 0.75;
     kofn_result_finish(&result, &tally);
     CU_ASSERT_EQUAL(result.rounds, 2);
+    CU_ASSERT_EQUAL(result.wait_for_last, 3);
     CU_ASSERT_DOUBLE_EQUAL(result.round_time_mean, 2, 1e-12);
     CU_ASSERT_DOUBLE_EQUAL(result.uploads_mean, 2, 1e-12);
     CU_ASSERT_DOUBLE_EQUAL(result.publications_mean, 6, 1e-12);
