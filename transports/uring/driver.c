@@ -233,6 +233,9 @@ static int sleep_once(struct kofn__driver *driver, uint64_t deadline, uint32_t l
     return rc;
 }
 
+/* Who waits for many sleeps until half of them have come, then half of the rest: so few wakes, and
+ * yet the last finds nothing before it that is not done.
+ */
 static int wait_missing(struct kofn__driver *driver, uint32_t (*missing)(void *arg),
                         uint64_t deadline)
 {
@@ -249,7 +252,7 @@ static int wait_missing(struct kofn__driver *driver, uint32_t (*missing)(void *a
             return 0;
     }
     while (!rc && now < deadline && (least = missing(driver->arg)) > 0) {
-        rc = sleep_once(driver, deadline, least);
+        rc = sleep_once(driver, deadline, (least + 1) / 2);
         reap(driver);
         now = kofn_now_ns();
     }

@@ -123,10 +123,8 @@ void kofn__member_look(struct kofn__tcp_hub *hub)
         for (int link = 0; link < hub->links && member->place == PLACE_CONNECTED; link++) {
             struct kofn__stream *stream = &member->streams[link];
 
-            if (stream->fd < 0 || !kofn__socket_lost(stream->fd, hub->peer_timeout))
-                continue;
-            stream->error = ETIMEDOUT;
-            kofn__member_ended(hub, member, stream);
+            if (kofn__stream_lost(stream, hub->peer_timeout))
+                kofn__member_ended(hub, member, stream);
         }
     }
 }

@@ -3,8 +3,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -182,13 +182,16 @@ void kofn__socket_tune(int fd, uint64_t peer_timeout)
 /* Where the other side has no room, nothing is under way but probes, which its kernel answers. What
  * has not been sent again yet is merely new: after a silence in which there was nothing to say.
  */
-bool kofn__socket_lost(int fd, uint64_t peer_timeout)
+bool kofn__socket_lost(int fd, uint64_t peer_timeout, bool *under_way)
 {
     struct tcp_info info;
     socklen_t length = sizeof(info);
 
-    return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) && info.tcpi_unacked &&
-           info.tcpi_retransmits && info.tcpi_last_ack_recv * KOFN_NS_PER_MS >= peer_timeout;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length))
+        return false;
+    *under_way = info.tcpi_unacked || info.tcpi_notsent_bytes;
+    return info.tcpi_unacked && info.tcpi_retransmits &&
+           info.tcpi_last_ack_recv * KOFN_NS_PER_MS >= peer_timeout;
 }
 
 void kofn__socket_name(int fd, char name[KOFN__SOCKET_NAME])

@@ -33,9 +33,9 @@ int kofn__socket_connect(const char *host, uint16_t port, uint64_t deadline, int
 void kofn__socket_tune(int fd, uint64_t peer_timeout);
 
 /* True if what was sent last has not been acknowledged for @peer_timeout ns, although there is room
- * for it at the other side.
+ * for it at the other side. @under_way: out, is there anything that is not acknowledged yet?
  */
-bool kofn__socket_lost(int fd, uint64_t peer_timeout);
+bool kofn__socket_lost(int fd, uint64_t peer_timeout, bool *under_way);
 
 /* Where the other side is, "10.0.0.7:1234", for messages. */
 #define KOFN__SOCKET_NAME (KOFN_HOST_BYTES + 8)

@@ -164,9 +164,19 @@ int kofn__stream_send(struct kofn__stream *stream, struct kofn__driver *driver)
             return KOFN_GONE;
         }
         stream->sent += (uint64_t)sent;
+        stream->unsure = true;
     }
     stream->staged = false;
     return 0;
+}
+
+bool kofn__stream_lost(struct kofn__stream *stream, uint64_t peer_timeout)
+{
+    if (stream->fd < 0 || !stream->unsure ||
+        !kofn__socket_lost(stream->fd, peer_timeout, &stream->unsure))
+        return false;
+    stream->error = ETIMEDOUT;
+    return true;
 }
 
 void kofn__stream_unblock(struct kofn__stream *stream, struct kofn__driver *driver)

@@ -21,6 +21,7 @@ struct kofn__stream {
     bool small;   /* the engine may read it by itself */
     bool started; /* it is watched */
     bool blocked; /* the socket takes no more; the driver says when it does */
+    bool unsure;  /* something was sent that may not have been acknowledged */
     int error;    /* why it has ended: errno, 0 = by the peer, in order */
     struct kofn__reader reader;
 
@@ -66,6 +67,11 @@ void kofn__stream_stage_stamp(struct kofn__stream *stream, const struct kofn__fr
  * then blocked until the driver reports EVENT_WRITE); KOFN_GONE with stream->error set.
  */
 int kofn__stream_send(struct kofn__stream *stream, struct kofn__driver *driver);
+
+/* True if it has failed, with stream->error set: the other host has not acknowledged for
+ * @peer_timeout ns what was sent. Costs a system call only where something was.
+ */
+bool kofn__stream_lost(struct kofn__stream *stream, uint64_t peer_timeout);
 
 /* The driver has reported EVENT_WRITE. */
 void kofn__stream_unblock(struct kofn__stream *stream, struct kofn__driver *driver);

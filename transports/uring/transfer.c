@@ -7,7 +7,6 @@
 
 #include "base/barrier.h"
 #include "transports/uring/endpoint.h"
-#include "transports/uring/socket.h"
 
 #define LOOKS 4 /* in the peer's time-out, whether its host is still there */
 
@@ -46,10 +45,8 @@ void kofn__endpoint_look(struct kofn__tcp_endpoint *endpoint, uint64_t now)
     for (int link = 0; link < LINKS; link++) {
         struct kofn__stream *stream = &endpoint->streams[link];
 
-        if (stream->fd < 0 || !kofn__socket_lost(stream->fd, endpoint->peer_timeout))
-            continue;
-        stream->error = ETIMEDOUT;
-        ended(endpoint, stream);
+        if (kofn__stream_lost(stream, endpoint->peer_timeout))
+            ended(endpoint, stream);
     }
 }
 
