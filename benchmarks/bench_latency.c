@@ -74,7 +74,7 @@ static void close_pings(struct pings *pings)
 static int open_pings(struct pings *pings, int here, int there)
 {
     struct slot_ping_attr shm = {
-        .transport = &kofn_shm, .bytes = BYTES, .here = here, .there = there};
+        .transport = &kofn_shm, .bytes = BYTES, .block = 100, .here = here, .there = there};
     int rc = slot_ping_open(&shm, &pings->shm);
 
     for (size_t i = 0; !rc && i < RAWS; i++) {

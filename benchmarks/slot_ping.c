@@ -15,7 +15,6 @@
 #include "benchmarks/harness.h"
 #include "proto/beats.h"
 
-#define BLOCK 100 /* round trips of one measurement */
 #define BLOCKS_MAX 10000u
 #define PATIENCE (1u << 29) /* turns without an answer: seconds */
 #define EPOCH 1u
@@ -234,10 +233,10 @@ static bool time_beats(struct slot_ping *ping, double *ns)
 {
     uint64_t start = kofn_now_ns();
 
-    for (int i = 0; i < BLOCK; i++)
+    for (unsigned i = 0; i < ping->attr.block; i++)
         if (!beat_trip(ping))
             return false;
-    *ns = (double)(kofn_now_ns() - start) / BLOCK;
+    *ns = (double)(kofn_now_ns() - start) / ping->attr.block;
     return true;
 }
 
@@ -249,7 +248,7 @@ static bool time_publications(struct slot_ping *ping, bool read, double *ns)
     uint64_t start = kofn_now_ns(), beaten;
     int64_t sum = 0;
 
-    for (int i = 0; i < BLOCK; i++) {
+    for (unsigned i = 0; i < ping->attr.block; i++) {
         if (!beat_trip(ping))
             return false;
         beaten = kofn_now_ns();
@@ -261,7 +260,7 @@ static bool time_publications(struct slot_ping *ping, bool read, double *ns)
         if (!read && !read_publication(ping))
             return false;
     }
-    *ns = (double)sum / BLOCK;
+    *ns = (double)sum / ping->attr.block;
     return true;
 }
 
@@ -276,7 +275,7 @@ static int median(struct slot_ping *ping, enum kind kind, unsigned blocks, doubl
     if (rc)
         return rc;
     blocks = KOFN_MIN(KOFN_MAX(blocks, 1u), BLOCKS_MAX);
-    order.trips = BLOCK * (blocks + 1);
+    order.trips = ping->attr.block * (blocks + 1);
     good = write(ping->orders[1], &order, sizeof(order)) == sizeof(order);
     for (unsigned i = 0; good && i <= blocks; i++)
         good = kind == BEAT ? time_beats(ping, &times[i])

@@ -16,6 +16,7 @@ struct slot_ping_attr {
     const struct kofn_transport_ops *transport;
     const char *options; /* the transport's own, may be NULL */
     unsigned bytes;      /* of payload */
+    unsigned block;      /* round trips between two looks at the clock */
     int here, there;     /* CPUs of server and worker, negative = any */
 };
 
@@ -24,7 +25,7 @@ struct slot_ping_attr {
  */
 int slot_ping_open(const struct slot_ping_attr *attr, struct slot_ping **ping_p);
 
-/* One sample, in ns one way, the median over @blocks blocks of 100 round trips each. Returns
+/* One sample, in ns one way, the median over @blocks blocks of attr.block round trips each. Returns
  * KOFN_GONE if the worker does not answer within seconds (logged).
  *
  * A beat takes half of its round trip. A publication takes what a beat does, and what its round

@@ -1,0 +1,32 @@
+/* tcp_crowd.h: a server with a thousand workers connected over TCP, who are played by one process
+ * that holds all their connections: how soon it knows that K of them have published, and what it
+ * costs when none of them does anything.
+ */
+#ifndef KOFN_BENCHMARKS_TCP_CROWD_H
+#define KOFN_BENCHMARKS_TCP_CROWD_H
+
+#include <stdint.h>
+
+struct tcp_crowd;
+
+/* Connects them. @options: of the hub. @here, @there: CPUs of server and driver, -1 = any.
+ * Returns KOFN_UNSUPPORTED if there are not descriptors enough for so many; KOFN_NO_MEMORY,
+ * KOFN_SYSTEM or what the transport says (logged).
+ */
+int tcp_crowd_open(uint32_t workers, const char *options, int here, int there,
+                   struct tcp_crowd **crowd_p);
+void tcp_crowd_close(struct tcp_crowd *crowd);
+
+/* One sample: @rounds times all workers publish 8 bytes, in a random order, one right after the
+ * other. The 99th percentile, in ns, of what passes from the moment the last byte of the K-th
+ * publication is in the server's socket until the server has collected K. KOFN_GONE if that takes
+ * seconds (logged).
+ */
+int tcp_crowd_detect(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns);
+
+/* One sample: CPU time of the server's process, in ns a second, while it waits for @seconds and
+ * nothing comes.
+ */
+int tcp_crowd_idle(struct tcp_crowd *crowd, double seconds, double *ns);
+
+#endif
