@@ -23,14 +23,14 @@ engines=poll
 "$kofn" run -n 1 --model quadratic --rounds 1 -t tcp --transport-option engine=uring >uring.out 2>&1 &&
     engines="uring poll" || echo "not tested: io_uring: $(tail -1 uring.out)"
 for model in softmax quadratic; do
-    eval "job=\$$model"
-    # shellcheck disable=SC2086,SC2154 # a list of words, set by eval
+    case $model in softmax) job=$softmax ;; *) job=$quadratic ;; esac
+    # shellcheck disable=SC2086 # a list of words
     timeout 120 "$kofn" run $job -t shm --json $model.json >shm.out 2>&1 || fail "$model: shm: $(tail -3 shm.out)"
     for engine in $engines; do
         # shellcheck disable=SC2086
-        timeout 120 "$kofn" run $job -t tcp --transport-option engine=$engine --json $engine.json >$engine.out 2>&1 ||
-            fail "$model: $engine: $(tail -3 $engine.out)"
-        same $engine
+        timeout 120 "$kofn" run $job -t tcp --transport-option engine="$engine" --json "$engine.json" >"$engine.out" 2>&1 ||
+            fail "$model: $engine: $(tail -3 "$engine.out")"
+        same "$engine"
     done
 done
 [ "$(value rounds softmax.json)" -eq 40 ] || fail "rounds: $(cat softmax.json)"
@@ -57,7 +57,7 @@ for host in 127.0.0.1 '[::1]'; do
         workers="$workers $worker"
     done
     for worker in $workers; do ends_well "$worker" "$host: a worker"; done
-    ends_well $server "$host: server"
+    ends_well "$server" "$host: server"
     same sides
 done
 exit 0
