@@ -209,6 +209,50 @@ static void test_ipv6(void)
     }
 }
 
+/* Payload goes over the interface that was asked for, wherever the control channel is; and to
+ * where that is if nobody asked.
+ */
+static void test_interface_is_used(void)
+{
+    static const char elsewhere[] = "192.0.2.1"; /* reserved for documentation: nobody is there */
+    struct kofn_hub_attr hub_attr = {
+        .workers = 1, .numa_node = -1, .bind = elsewhere, .options = "interface=lo"};
+    struct kofn_endpoint_attr attr = {.epoch = 1, .options = "interface=lo"};
+    struct kofn_endpoint *endpoint;
+    struct kofn_offer offer, answer;
+    struct kofn__tcp_offer content;
+    struct kofn_arrival arrival;
+    struct tcp_scene scene;
+
+    kofn_caught_reset(&scene.caught);
+    hub_attr.log = attr.log = &scene.caught.log;
+    kofn_geometry_init(&scene.geometry, SMALL_BYTES, 2);
+    hub_attr.slot = hub_attr.model = attr.slot = attr.model = scene.geometry;
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_open(&hub_attr, &scene.hub), 0);
+    snprintf(scene.hub->path.peer, sizeof(scene.hub->path.peer), "%s", elsewhere);
+    snprintf(attr.path.peer, sizeof(attr.path.peer), "%s", elsewhere);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_admit(scene.hub, 0, 1, &offer), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn__offer_get(&offer, &content), 0);
+    CU_ASSERT_STRING_EQUAL(content.host, "127.0.0.1");
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.endpoint_open(&attr, &offer, &answer, &endpoint), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_connect(scene.hub, 0, &answer), 0);
+    endpoint_fill(endpoint, 1);
+    CU_ASSERT_EQUAL(endpoint_publish(endpoint, 1), 0);
+    CU_ASSERT_EQUAL(tcp_poll(&scene, &arrival), 1);
+    kofn_tcp.endpoint_close(endpoint);
+    tcp_close(&scene);
+
+    tcp_open(&scene, 1, SMALL_BYTES, 0, NULL);
+    snprintf(scene.hub->path.peer, sizeof(scene.hub->path.peer), "%s", elsewhere);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_admit(scene.hub, 0, 1, &offer), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn__offer_get(&offer, &content), 0);
+    CU_ASSERT_STRING_EQUAL(content.host, "");
+    attr.options = "interface=none0";
+    CU_ASSERT_EQUAL(kofn_tcp.endpoint_open(&attr, &offer, &answer, &endpoint), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&scene.caught, "interface=none0: has no address"));
+    tcp_close(&scene);
+}
+
 /* What is not an option, or not a host, is refused in words. */
 static void test_nonsense_is_refused(void)
 {
@@ -226,6 +270,12 @@ static void test_nonsense_is_refused(void)
     attr.options = "speed=high";
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "no option 'speed'"));
+    attr.options = "interface=none0";
+    CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "interface=none0: has no address, or is not up; up are: "));
+    attr.options = "interface=a-name-of-16-bytes";
+    CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "not the name of an interface"));
     attr.options = NULL;
     attr.bind = "no.such.host";
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
@@ -243,5 +293,6 @@ void contract_tcp_strangers(CU_pSuite suite)
     CONTRACT_TEST(suite, test_crowd_of_strangers_keeps_nobody_out);
     CONTRACT_TEST(suite, test_connection_may_come_late);
     CONTRACT_TEST(suite, test_ipv6);
+    CONTRACT_TEST(suite, test_interface_is_used);
     CONTRACT_TEST(suite, test_nonsense_is_refused);
 }

@@ -44,13 +44,13 @@ static int accept_offer(const struct kofn_endpoint_attr *attr, const struct kofn
     return 0;
 }
 
-/* Where the server is: where its control channel is, or else where it says itself. */
+/* Where the server is: where it says itself, or else where its control channel is. */
 static const char *host_of(const struct kofn_endpoint_attr *attr,
                            const struct kofn__tcp_offer *content)
 {
-    if (*attr->path.peer)
-        return attr->path.peer;
-    return *content->host ? content->host : "127.0.0.1";
+    if (*content->host)
+        return content->host;
+    return *attr->path.peer ? attr->path.peer : "127.0.0.1";
 }
 
 /* Connects one link, and says whose it is. */
@@ -63,8 +63,8 @@ static int connect_link(struct kofn__tcp_endpoint *endpoint, const struct kofn_e
     struct kofn__greeting greeting = kofn__greeting_make(content, link);
     struct kofn__stream *stream = &endpoint->streams[link];
     uint64_t deadline = kofn_deadline(kofn_now_ns(), endpoint->peer_timeout);
-    int rc = kofn__socket_connect(host_of(attr, content), (uint16_t)content->port, deadline,
-                                  &stream->fd, attr->log);
+    int rc = kofn__socket_connect(host_of(attr, content), (uint16_t)content->port,
+                                  endpoint->options.interface, deadline, &stream->fd, attr->log);
 
     if (rc)
         return rc;
@@ -134,17 +134,16 @@ static void release(struct kofn__tcp_endpoint *endpoint)
 
 static int open_driver(struct kofn__tcp_endpoint *endpoint, const struct kofn_endpoint_attr *attr)
 {
-    struct kofn__tcp_options options;
     struct kofn__driver_attr driver = {.sockets = LINKS,
                                        .spin = attr->spin,
                                        .sink = &kofn__endpoint_sink,
                                        .arg = endpoint,
                                        .log = attr->log};
-    int rc = kofn__tcp_options_read(attr->options, &options, attr->log);
+    int rc = kofn__tcp_options_read(attr->options, &endpoint->options, attr->log);
 
     if (rc)
         return rc;
-    driver.engine = options.engine;
+    driver.engine = endpoint->options.engine;
     return kofn__driver_open(&endpoint->driver, &driver);
 }
 

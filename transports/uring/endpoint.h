@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "transports/uring/offer.h"
+#include "transports/uring/options.h"
 #include "transports/uring/stream.h"
 
 struct kofn__tcp_endpoint {
@@ -44,7 +45,8 @@ struct kofn__tcp_endpoint {
     uint64_t held_after;   /* that model */
     bool receipts_changed; /* since the last wait */
     uint64_t seen;         /* the gate that the wait under way knows already */
-    uint64_t look_ns;      /* when it is looked next whether the server's host is still there */
+    struct kofn__tcp_options options;
+    uint64_t look_ns; /* when it is looked next whether the server's host is still there */
 
     /* How it has ended. */
     int status;        /* 0 = it has not */

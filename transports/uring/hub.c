@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/barrier.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "proto/wire.h"
 #include "transports/uring/endpoint.h"
+#include "transports/uring/interface.h"
 #include "transports/uring/options.h"
 #include "transports/uring/socket.h"
 #include "transports/uring/uring.h"
@@ -111,19 +113,16 @@ static int map_memory(struct kofn__tcp_hub *hub)
     return 0;
 }
 
-static int open_driver(struct kofn__tcp_hub *hub, const struct kofn_hub_attr *attr)
+static int open_driver(struct kofn__tcp_hub *hub, const struct kofn_hub_attr *attr,
+                       const struct kofn__tcp_options *options)
 {
-    struct kofn__tcp_options options;
     struct kofn__driver_attr driver = {.sockets = KOFN__KEY_MEMBERS + attr->workers * LINKS,
                                        .spin = attr->spin,
                                        .sink = &kofn__hub_sink,
                                        .arg = hub,
                                        .log = attr->log};
-    int rc = kofn__tcp_options_read(attr->options, &options, attr->log);
 
-    if (rc)
-        return rc;
-    driver.engine = options.engine;
+    driver.engine = options->engine;
     return kofn__driver_open(&hub->driver, &driver);
 }
 
@@ -141,15 +140,27 @@ static void init(struct kofn__tcp_hub *hub, const struct kofn_hub_attr *attr)
     hub->report_ns = KOFN_FOREVER;
     for (uint32_t i = 0; i < KOFN__VISITORS; i++)
         hub->visitors[i].fd = -1;
+}
+
+/* Where to listen: on the interface that was asked for, or else where the control channel does. */
+static int choose_host(struct kofn__tcp_hub *hub, const struct kofn_hub_attr *attr,
+                       const struct kofn__tcp_options *options)
+{
+    hub->own_host = *options->interface;
+    if (hub->own_host)
+        return kofn__interface_host(options->interface, AF_UNSPEC, hub->host, attr->log);
     if (attr->bind && strcmp(attr->bind, "0.0.0.0") && strcmp(attr->bind, "::"))
         snprintf(hub->host, sizeof(hub->host), "%s", attr->bind);
+    return 0;
 }
 
 static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
 {
+    struct kofn__tcp_options options;
     struct kofn__tcp_hub *hub;
     int rc = check(attr);
 
+    rc = rc ? rc : kofn__tcp_options_read(attr->options, &options, attr->log);
     if (rc)
         return rc;
     hub = calloc(1, sizeof(*hub));
@@ -158,11 +169,12 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
     init(hub, attr);
     rc = allocate(hub);
     rc = rc ? rc : map_memory(hub);
-    rc = rc ? rc : open_driver(hub, attr);
+    rc = rc ? rc : choose_host(hub, attr, &options);
+    rc = rc ? rc : open_driver(hub, attr, &options);
     if (rc)
         goto close_hub;
     kofn__driver_enter(&hub->driver);
-    rc = kofn__visitors_open(hub, attr->bind);
+    rc = kofn__visitors_open(hub, hub->host);
     kofn__driver_leave(&hub->driver);
     if (rc)
         goto close_hub;

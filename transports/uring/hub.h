@@ -77,7 +77,8 @@ struct kofn__tcp_hub {
     uint16_t port;
     int links; /* a worker has */
     uint64_t peer_timeout;
-    char host[KOFN_HOST_BYTES];
+    char host[KOFN_HOST_BYTES]; /* it listens on; "" = all addresses */
+    bool own_host;              /* which is not where the control channel goes */
     uint32_t visitor_count;
     struct kofn__visitor visitors[KOFN__VISITORS];
     uint32_t strangers, strangers_said; /* connections that were dropped without a valid token */

@@ -169,7 +169,8 @@ int kofn__tcp_hub_admit(struct kofn_hub *base, uint32_t rank, uint32_t epoch,
         return kofn_error(base->log, KOFN_INVALID, "tcp: rank %u of %u cannot be admitted%s", rank,
                           base->workers, rank < base->workers ? ": it has a slot" : "");
     member = &hub->members[rank];
-    memcpy(content.host, hub->host, sizeof(content.host));
+    if (hub->own_host || !*base->path.peer)
+        memcpy(content.host, hub->host, sizeof(content.host));
     rc = kofn__offer_seal(&content);
     if (rc)
         return kofn_error_errno(base->log, "tcp: no random bytes for rank %u", rank);

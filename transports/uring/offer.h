@@ -24,7 +24,7 @@ struct kofn__tcp_offer {
     uint32_t slot_depth, model_depth;
     uint32_t port;
     uint64_t slot_payload, model_payload;
-    char host[KOFN_HOST_BYTES]; /* what the hub listens on; "" = all its addresses */
+    char host[KOFN_HOST_BYTES]; /* of the hub; "" = where the control channel goes */
     unsigned char token[KOFN__TOKEN_BYTES];
     uint64_t check; /* of all before it */
 };

@@ -1,5 +1,7 @@
 #include "transports/uring/options.h"
 
+#include <string.h>
+
 #include "base/log.h"
 
 static int choose_engine(struct kofn_text value, struct kofn__tcp_options *options,
@@ -21,16 +23,32 @@ static int choose_engine(struct kofn_text value, struct kofn__tcp_options *optio
     return 0;
 }
 
+static int keep_interface(struct kofn_text value, struct kofn__tcp_options *options,
+                          const struct kofn_log *log)
+{
+    if (!value.length || value.length >= sizeof(options->interface))
+        return kofn_error(log, KOFN_INVALID, "tcp: interface=%.*s: not the name of an interface",
+                          KOFN_TEXT_ARGS(value));
+    memcpy(options->interface, value.start, value.length);
+    options->interface[value.length] = 0;
+    return 0;
+}
+
 int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
                            const struct kofn_log *log)
 {
     struct kofn_text key, value, engine = {"auto", 4};
     const char *rest = NULL;
+    int rc = 0;
 
-    while (kofn_transport_option(text, &rest, &key, &value)) {
-        if (!kofn_text_is(key, "engine"))
-            return kofn_error(log, KOFN_INVALID, "tcp: has no option '%.*s'", KOFN_TEXT_ARGS(key));
-        engine = value;
+    *options = (struct kofn__tcp_options){0};
+    while (!rc && kofn_transport_option(text, &rest, &key, &value)) {
+        if (kofn_text_is(key, "engine"))
+            engine = value;
+        else if (kofn_text_is(key, "interface"))
+            rc = keep_interface(value, options, log);
+        else
+            rc = kofn_error(log, KOFN_INVALID, "tcp: has no option '%.*s'", KOFN_TEXT_ARGS(key));
     }
-    return choose_engine(engine, options, log);
+    return rc ? rc : choose_engine(engine, options, log);
 }

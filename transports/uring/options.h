@@ -7,10 +7,11 @@
 
 struct kofn__tcp_options {
     const struct kofn__engine_ops *engine; /* `auto` = uring where it is allowed, else poll */
+    char interface[16]; /* a hub listens there, an endpoint connects from there; "" = not said */
 };
 
-/* KOFN_INVALID for a key or value that is unknown, KOFN_UNSUPPORTED for engine=uring where that is
- * not allowed; logged.
+/* KOFN_INVALID for a key or value that is unknown or too long, KOFN_UNSUPPORTED for engine=uring
+ * where that is not allowed; logged.
  */
 int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
                            const struct kofn_log *log);

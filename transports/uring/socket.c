@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "transports/uring/interface.h"
 
 #define BACKLOG 4096 /* a thousand workers may come at the same moment; the kernel caps it */
 #define DISCARD 65536
@@ -140,18 +141,41 @@ static int finish_connect(int fd, uint64_t deadline)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) ? errno : error;
 }
 
-int kofn__socket_connect(const char *host, uint16_t port, uint64_t deadline, int *fd,
-                         const struct kofn_log *log)
+/* Lets what @fd connects to see the address of @interface. */
+static int come_from(int fd, const char *interface, int family, const struct kofn_log *log)
+{
+    struct sockaddr_storage own;
+    char host[KOFN_HOST_BYTES];
+    socklen_t length;
+    int rc;
+
+    if (!*interface)
+        return 0;
+    rc = kofn__interface_host(interface, family, host, log);
+    if (rc)
+        return rc;
+    if (resolve(host, 0, &own, &length) || bind(fd, (struct sockaddr *)&own, length))
+        return kofn_error_errno(log, "tcp: interface=%s: bind to %s", interface, host);
+    return 0;
+}
+
+int kofn__socket_connect(const char *host, uint16_t port, const char *interface, uint64_t deadline,
+                         int *fd, const struct kofn_log *log)
 {
     struct sockaddr_storage address;
     socklen_t length;
-    int tried, error = 0;
+    int tried, rc, error = 0;
 
     if (resolve(host, port, &address, &length))
         return kofn_error(log, KOFN_INVALID, "tcp: '%s' is not the number of a host", host);
     tried = new_socket(address.ss_family);
     if (tried < 0)
         return kofn_error_errno(log, "tcp: socket");
+    rc = come_from(tried, interface, address.ss_family, log);
+    if (rc) {
+        close(tried);
+        return rc;
+    }
     if (connect(tried, (struct sockaddr *)&address, length))
         error = errno == EINPROGRESS || errno == EINTR ? finish_connect(tried, deadline) : errno;
     if (error) {

@@ -21,10 +21,14 @@ int kofn__socket_listen(const char *host, int *fd, uint16_t *port, const struct 
  */
 int kofn__socket_accept(int listener, int *fd);
 
-/* Connects, at the latest by @deadline. @host: a number. KOFN_TIMEOUT, KOFN_SYSTEM, KOFN_INVALID.
+/* Connects, at the latest by @deadline.
+ *
+ * @host       a number
+ * @interface  the connection comes from its address; "" = from wherever the system likes
+ * Returns 0, KOFN_TIMEOUT, KOFN_SYSTEM, KOFN_INVALID.
  */
-int kofn__socket_connect(const char *host, uint16_t port, uint64_t deadline, int *fd,
-                         const struct kofn_log *log);
+int kofn__socket_connect(const char *host, uint16_t port, const char *interface, uint64_t deadline,
+                         int *fd, const struct kofn_log *log);
 
 /* No delay; after about @peer_timeout ns without a sign of the other host a connection that is idle
  * has failed. TCP_USER_TIMEOUT, which is for those that are not, is not set: it would also end one
