@@ -33,7 +33,7 @@ int kofn__verbs_lane_open(struct kofn__verbs_lane *lane, struct kofn__verbs_port
     struct ibv_qp_init_attr attr;
     struct ibv_qp *qp;
 
-    do { /* some devices refuse what they cannot grant */
+    for (;; inlined /= 2) { /* some devices refuse what they cannot grant */
         attr = (struct ibv_qp_init_attr){.send_cq = queues->send,
                                          .recv_cq = queues->receive,
                                          .srq = queues->shared,
@@ -44,8 +44,9 @@ int kofn__verbs_lane_open(struct kofn__verbs_lane *lane, struct kofn__verbs_port
                                                  .max_recv_sge = 1,
                                                  .max_inline_data = inlined}};
         qp = ibv_create_qp(port->pd, &attr);
-        inlined /= 2;
-    } while (!qp && inlined && (errno == EINVAL || errno == ENOTSUP));
+        if (qp || !inlined || (errno != EINVAL && errno != ENOTSUP))
+            break;
+    }
     if (!qp)
         return kofn_error_errno(port->log, "verbs: %s: cannot make a queue pair of %u requests",
                                 port->name, queues->sends);
