@@ -26,6 +26,7 @@ struct contract_fixture {
 
     const char *options; /* of hub and endpoints, as --transport-option has them */
     bool concurrent;     /* ends may be in different threads and processes, and waits sleep */
+    bool one_process;    /* but not in different processes */
     bool reclaim_waits;  /* a slot is not free before its worker's process has ended */
 };
 
@@ -44,6 +45,12 @@ struct world {
 /* The fixture the running suite is for, and its table. */
 const struct contract_fixture *contract_fixture(void);
 const struct kofn_transport_ops *contract_ops(void);
+
+/* Adds a suite for @fixture, which lives as long as the program. */
+void contract_add(const struct contract_fixture *fixture);
+
+/* What tests of a suite that is added otherwise run against. */
+void contract_use(const struct contract_fixture *fixture);
 
 /* Logs nothing: most of what the suite does wrong, it does on purpose. */
 extern const struct kofn_log contract_quiet;

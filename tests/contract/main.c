@@ -14,33 +14,6 @@
 #include "transports/verbs/verbs.h"
 #endif
 
-/* CUnit's tests take no argument, so what they run against is static: one suite, one process. */
-static const struct contract_fixture *current;
-
-const struct contract_fixture *contract_fixture(void)
-{
-    return current;
-}
-
-const struct kofn_transport_ops *contract_ops(void)
-{
-    return current->ops;
-}
-
-static void add(const struct contract_fixture *fixture)
-{
-    CU_pSuite suite = CU_add_suite(fixture->name, NULL, NULL);
-
-    current = fixture;
-    contract_flow(suite);
-    contract_wait(suite);
-    contract_patience(suite);
-    contract_view(suite);
-    contract_evict(suite);
-    contract_offers(suite);
-    contract_kill(suite);
-}
-
 static void *open_fabric(uint32_t workers)
 {
     struct kofn_fabric_attr attr = {.workers = workers, .automatic = true, .log = &contract_quiet};
@@ -84,7 +57,7 @@ static void add_self(void)
                                                     .close = close_fabric,
                                                     .settle = settle_fabric};
 
-    add(&fixture);
+    contract_add(&fixture);
 }
 
 static void add_self_pushed(void)
@@ -95,7 +68,7 @@ static void add_self_pushed(void)
                                                     .close = close_fabric,
                                                     .settle = settle_fabric};
 
-    add(&fixture);
+    contract_add(&fixture);
 }
 
 static void add_shm(void)
@@ -103,7 +76,7 @@ static void add_shm(void)
     static const struct contract_fixture fixture = {
         .name = "shm", .ops = &kofn_shm, .concurrent = true, .reclaim_waits = true};
 
-    add(&fixture);
+    contract_add(&fixture);
 }
 
 static const struct contract_fixture by_uring = {
@@ -113,19 +86,19 @@ static const struct contract_fixture by_poll = {
 
 static void add_tcp_uring(void)
 {
-    add(&by_uring);
+    contract_add(&by_uring);
 }
 
 static void add_tcp_poll(void)
 {
-    add(&by_poll);
+    contract_add(&by_poll);
 }
 
 static void add_tcp_own(const struct contract_fixture *fixture, const char *name)
 {
     CU_pSuite suite = CU_add_suite(name, NULL, NULL);
 
-    current = fixture;
+    contract_use(fixture);
     contract_tcp_strangers(suite);
     contract_tcp_hostile(suite);
     contract_tcp_faults(suite);
@@ -159,7 +132,7 @@ static void add_on_device(const char *name, const char *more)
     }
     fixture.name = name;
     snprintf(options, sizeof(options), "device=%s %s", device, more);
-    add(&fixture);
+    contract_add(&fixture);
 }
 
 static void add_verbs(void)

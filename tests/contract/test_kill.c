@@ -23,13 +23,17 @@ const char *__tsan_default_options(void)
 
 static bool needs_processes(void)
 {
-    bool threads = KOFN_THREAD_SANITIZER && !strcmp(contract_ops()->name, "tcp");
+    const char *why = NULL;
 
     if (!contract_fixture()->concurrent)
-        kofn_test_skip("runs in one thread");
-    else if (threads)
-        kofn_test_skip("TSan does not know threads of forked processes");
-    return contract_fixture()->concurrent && !threads;
+        why = "runs in one thread";
+    else if (contract_fixture()->one_process)
+        why = "runs in one process";
+    else if (KOFN_THREAD_SANITIZER && !strcmp(contract_ops()->name, "tcp"))
+        why = "TSan does not know threads of forked processes";
+    if (why)
+        kofn_test_skip(why);
+    return !why;
 }
 
 /* Waits in the child until the gate is no longer @seen; leaves with the hub. */
