@@ -1,0 +1,53 @@
+/* fake.h: an RDMA device inside this process, for tests on machines that have none.
+ *
+ * Programs that link these files have libibverbs replaced: the device `fake0` connects queue pairs
+ * of this process with each other, checks every key, bound, right, state and depth as a device
+ * does, and moves bytes at once, or when it is told to. Every call can be made to fail.
+ *
+ * Threads: any. What is destroyed too early or not at all is noticed: see fake_live().
+ */
+#ifndef KOFN_TESTS_VERBS_FAKE_H
+#define KOFN_TESTS_VERBS_FAKE_H
+
+#include <infiniband/verbs.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the device is; fake_reset() makes it what it is here. */
+struct fake_device {
+    bool present, active; /* true */
+    bool in_order;        /* says that writes may be polled: false */
+    uint32_t vendor;      /* that of no software device */
+    uint32_t inlined;     /* bytes: 220; a request for more is refused */
+    uint32_t message;     /* longest, in bytes: 1 GiB */
+    int completions;      /* of a queue, at most: 32767 */
+    enum ibv_atomic_cap atomic;
+    enum ibv_transport_type transport;
+    uint8_t link_layer; /* Ethernet */
+    bool handles;       /* address handles can be made */
+};
+extern struct fake_device fake_device;
+
+/* Back to the beginning; everything must have been destroyed. */
+void fake_reset(void);
+
+/* Objects that have been made and not destroyed. */
+unsigned fake_live(void);
+
+/* The @nth call (from 1) of @function from here on fails with @error; NULL: none does. */
+void fake_fail(const char *function, unsigned nth, int error);
+
+/* Calls of it since then; 0 means that it was not reached. */
+unsigned fake_failed(void);
+
+/* While held, nothing that is sent arrives; then all of it does, in order. */
+void fake_hold(bool held);
+
+/* Something happens to all open devices. */
+void fake_event(enum ibv_event_type type);
+
+/* Every queue pair that is connected loses its connection, as after a link that was down for long.
+ */
+void fake_cut(void);
+
+#endif
