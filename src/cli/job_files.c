@@ -38,8 +38,10 @@ int kofn_job_files_write(struct kofn_job_files *files, const struct kofn_result 
 {
     int rc = 0;
 
-    if (files->trace && kofn_trace_close(files->trace, log))
+    if (files->trace && kofn_trace_close(files->trace, log)) {
+        kofn_output_drop(&files->record);
         rc = KOFN_SYSTEM;
+    }
     free(files->trace);
     files->trace = NULL;
     if (result && kofn_output_is_open(&files->json) &&
@@ -50,14 +52,19 @@ int kofn_job_files_write(struct kofn_job_files *files, const struct kofn_result 
     return rc;
 }
 
-void kofn_job_files_drop(struct kofn_job_files *files)
+void kofn_job_files_drop_record(struct kofn_job_files *files)
 {
     if (files->trace)
         kofn_trace_close(files->trace, NULL);
     free(files->trace);
     files->trace = NULL;
-    kofn_output_drop(&files->json);
     kofn_output_drop(&files->record);
+}
+
+void kofn_job_files_drop(struct kofn_job_files *files)
+{
+    kofn_job_files_drop_record(files);
+    kofn_output_drop(&files->json);
 }
 
 const char *kofn_join_command(int argc, char **argv, char text[KOFN_COMMAND_BYTES])

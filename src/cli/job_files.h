@@ -23,10 +23,13 @@ struct kofn_job_files {
 int kofn_job_files_open(struct kofn_job_files *files, const struct kofn_conf *conf,
                         const char *command, const struct kofn_log *log);
 
-/* Writes @result (NULL: none, for who has no JSON), and gives all files their names. Returns 0,
- * KOFN_NO_MEMORY or KOFN_SYSTEM; logged. */
+/* Writes @result (NULL: none, for who has no JSON), and gives all files that are whole their names.
+ * Returns 0, KOFN_NO_MEMORY or KOFN_SYSTEM; logged. */
 int kofn_job_files_write(struct kofn_job_files *files, const struct kofn_result *result,
                          const struct kofn_log *log);
+
+/* Removes the record: it has not become whole. The result can still be written. */
+void kofn_job_files_drop_record(struct kofn_job_files *files);
 
 /* Removes what was not written to its end. */
 void kofn_job_files_drop(struct kofn_job_files *files);

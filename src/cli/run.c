@@ -68,12 +68,27 @@ static void print_result(struct kofn_run *run)
     fflush(stream);
 }
 
+/* A record that lacks what one worker could not write is none. */
+static int check_record(struct kofn_run *run)
+{
+    for (uint32_t rank = 0; run->busy && rank < run->terms.workers; rank++) {
+        if (!run->busy[rank].record_failed)
+            continue;
+        kofn_job_files_drop_record(&run->files);
+        return kofn_error(run->log, KOFN_SYSTEM,
+                          "--record: rank %u could not write its local updates; there is no %s",
+                          rank, run->conf->record);
+    }
+    return 0;
+}
+
 /* Prints the tables, writes the files. */
 static int report(struct kofn_run *run)
 {
-    int rc = 0;
+    int rc;
 
     print_result(run);
+    rc = check_record(run);
     if (ferror(run->display.stream))
         rc = kofn_error(run->log, KOFN_SYSTEM, "the result could not be printed");
     return kofn_job_files_write(&run->files, &run->result, run->log) ? KOFN_SYSTEM : rc;

@@ -29,7 +29,22 @@ static int refuse_start(struct kofn_run *run, int64_t rank)
                       kofn_child_end(&run->children.list[rank], text));
 }
 
-/* Waits for the workers. A worker that ends before it has joined would otherwise be waited for. */
+/* Is there anything to wait for? A worker that ends before it has joined would be waited for, and a
+ * signal that came before the server could be woken has woken nobody: whatever comes from here on
+ * does (kofn_stop_wakes()).
+ */
+static int check_start(struct kofn_run *run)
+{
+    int64_t failed;
+
+    kofn_children_look(&run->children);
+    if (kofn_stop_signal())
+        return KOFN_INTERRUPTED;
+    failed = kofn_children_failed(&run->children);
+    return failed < 0 ? 0 : refuse_start(run, failed);
+}
+
+/* Waits for the workers, and lets the first round begin. */
 static int start(struct kofn_run *run)
 {
     float *first = calloc(run->workload.parameters, sizeof(float));
@@ -40,13 +55,12 @@ static int start(struct kofn_run *run)
                           run->workload.parameters);
     kofn_model_init(run->workload.model, first);
     do {
+        rc = check_start(run);
+        if (rc)
+            break;
         rc = kofn_server_start(run->server, first);
-        kofn_children_look(&run->children);
-    } while (rc == KOFN_INTERRUPTED && !kofn_stop_signal() &&
-             kofn_children_failed(&run->children) < 0);
+    } while (rc == KOFN_INTERRUPTED);
     free(first);
-    if (rc == KOFN_INTERRUPTED && !kofn_stop_signal())
-        rc = refuse_start(run, kofn_children_failed(&run->children));
     return rc;
 }
 

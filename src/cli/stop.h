@@ -9,8 +9,8 @@
 
 struct kofn_server;
 
-/* From here on SIGINT, SIGTERM and SIGHUP are noted instead of ending the process, and SIGCHLD
- * wakes it. */
+/* From here on the first SIGINT, SIGTERM or SIGHUP is noted instead of ending the process; the next
+ * one ends it at once. SIGCHLD wakes it. */
 void kofn_stop_install(void);
 
 /* @server is interrupted by those signals too; NULL for none. */
@@ -19,7 +19,8 @@ void kofn_stop_wakes(struct kofn_server *server);
 /* The signal that asked for the end, or 0. */
 int kofn_stop_signal(void);
 
-/* In a worker process: the parent alone ends the job; whoever ends the worker alone can. */
+/* In a worker process: the signals that ask for the end of the job are the parent's, which ends it
+ * in order, also where they come to the whole group. A parent that is gone ends it too. */
 void kofn_stop_in_worker(void);
 
 #endif

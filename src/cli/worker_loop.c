@@ -33,6 +33,15 @@ struct step {
     float loss;
 };
 
+/* Who goes on without a record says so where the parent sees it: the file is its to drop. */
+static int flush_record(struct loop *loop)
+{
+    if (!loop->task->trace || !kofn_trace_flush(loop->task->trace, loop->log))
+        return 0;
+    loop->busy->record_failed = true;
+    return KOFN_SYSTEM;
+}
+
 static void record(struct loop *loop, const struct step *step, uint64_t end, uint64_t published,
                    bool cancelled)
 {
@@ -48,8 +57,8 @@ static void record(struct loop *loop, const struct step *step, uint64_t end, uin
     if (!loop->task->trace)
         return;
     kofn_trace_add(loop->task->trace, &line);
-    if (published - loop->flushed_ns > TRACE_FLUSH_NS) {
-        kofn_trace_flush(loop->task->trace, loop->log);
+    if (published - loop->flushed_ns > TRACE_FLUSH_NS || loop->task->trace->status) {
+        flush_record(loop);
         loop->flushed_ns = published;
     }
 }
@@ -218,7 +227,7 @@ int kofn_worker_loop(const struct kofn_worker_task *task, uint32_t rank, const s
     free(loop.gradient);
     free(loop.model);
     kofn_worker_close(loop.worker);
-    if (task->trace && kofn_trace_flush(task->trace, log) && rc >= 0)
+    if (flush_record(&loop) && rc >= 0)
         rc = KOFN_SYSTEM;
 close_sgd:
     kofn_sgd_close(&loop.sgd);

@@ -19,6 +19,7 @@ struct kofn_busy {
     uint64_t busy_ns;         /* computing and injected delay, that of cancelled updates too */
     uint64_t rounds, updates; /* that it took part in; finished */
     uint32_t round;           /* the latest */
+    bool record_failed;       /* its local updates are not all in the record */
 };
 
 struct kofn_worker_task {

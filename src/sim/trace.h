@@ -64,6 +64,7 @@ void kofn_trace_free(struct kofn_trace *trace);
 struct kofn_trace_writer {
     int fd;
     int status; /* 0, or what went wrong first; nothing is written after that */
+    bool told;  /* it has been logged */
     size_t used;
     char buffer[16384];
 };
@@ -78,8 +79,8 @@ int kofn_trace_create(struct kofn_trace_writer *writer, const char *path, const 
  * end. */
 void kofn_trace_add(struct kofn_trace_writer *writer, const struct kofn_trace_record *record);
 
-/* Writes what is left in the buffer; the writer can go on. Returns 0, or KOFN_SYSTEM (logged) if
- * anything since the start was not written.
+/* Writes what is left in the buffer; the writer can go on. Returns 0, or KOFN_SYSTEM (logged
+ * the first time) if anything since the start was not written.
  */
 int kofn_trace_flush(struct kofn_trace_writer *writer, const struct kofn_log *log);
 

@@ -61,6 +61,9 @@ int kofn_trace_flush(struct kofn_trace_writer *writer, const struct kofn_log *lo
 {
     if (!write_out(writer))
         return 0;
+    if (writer->told)
+        return KOFN_SYSTEM;
+    writer->told = true;
     errno = -writer->status;
     return kofn_error_errno(log, "trace: cannot be written");
 }
