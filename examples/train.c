@@ -1,8 +1,6 @@
 /* train.c: a training loop on libkofn: a server and four workers fit a line to points of their own.
- *
  *   cc train.c $(pkg-config --cflags --libs kofn) -o train && ./train
- *
- * Worker 3 is eight times slower: no round waits for it, and its work is merged all the same.
+ * Worker 3 is eight times slower: no round waits for it, and its work is merged all the same, late.
  */
 #include <kofn/kofn.h>
 
@@ -44,9 +42,7 @@ static int work(const char *address, uint32_t rank)
         do {
             struct kofn_update update = {.loss = gradient(model, &seed, slope)};
 
-            rc = kofn_worker_pause(worker, rank == SLOW ? 8000000 : 1000000); /* the work, in ns */
-            if (rc) /* the round is over: this update is dropped, the model untouched by it */
-                break;
+            usleep(rank == SLOW ? 8000 : 1000); /* more work */
             model[0] -= 0.1f * slope[0];
             model[1] -= 0.1f * slope[1];
             rc = kofn_worker_report(worker, model, &update);
@@ -68,8 +64,7 @@ static int serve(struct kofn_server *server)
         rc = kofn_server_step(server, 10000000000, NULL);
     if (!rc)
         rc = kofn_server_stop(server, 2000000000);
-    printf("y = %.2f x + %.2f\n", (double)kofn_server_model(server)[0],
-           (double)kofn_server_model(server)[1]);
+    printf("y = %.2f x + %.2f\n", kofn_server_model(server)[0], kofn_server_model(server)[1]);
     for (uint32_t rank = 0; rank < WORKERS && !kofn_server_member(server, rank, &member); rank++)
         printf("rank %u: %llu local updates, %llu merged, %llu late\n", rank,
                (unsigned long long)member.finished, (unsigned long long)member.merged,
@@ -79,21 +74,21 @@ static int serve(struct kofn_server *server)
 
 int main(void)
 {
-    struct kofn_server_attr attr = {.size = sizeof(attr), .workers = WORKERS};
-    struct kofn_server *server;
     char address[64];
+    struct kofn_server_attr attr = {.size = sizeof(attr),
+                                    .address = address,
+                                    .workers = WORKERS,
+                                    .parameters = PARAMETERS,
+                                    .wait_for = 3, /* of four, with five local updates each */
+                                    .local_steps = 5};
+    struct kofn_server *server;
     int rc;
 
-    /* Workers are forked before the server is opened, so that they hold nothing of it; they get its
-     * address beforehand, and wait until it is there. */
     snprintf(address, sizeof(address), "shm:train-%d", (int)getpid());
+    /* forked before the server is opened, workers hold nothing of it: they wait for it */
     for (uint32_t rank = 0; rank < WORKERS; rank++)
         if (fork() == 0)
             _exit(work(address, rank) ? EXIT_FAILURE : EXIT_SUCCESS);
-    attr.address = address;
-    attr.parameters = PARAMETERS;
-    attr.wait_for = 3; /* of four, with five local updates each: the algorithm is STSyn */
-    attr.local_steps = 5;
     if (kofn_server_open(&attr, &server))
         return EXIT_FAILURE;
     rc = serve(server);
