@@ -2,15 +2,8 @@
 # Whatever is wrong with a command is said in one line, by the right exit status, before anything is started or
 # written.
 . "$top_srcdir/tests/build/lib.sh"
+. "$top_srcdir/tests/e2e/program.sh"
 
-kofn=$top_builddir/kofn
-[ -x "$kofn" ] || skip "the program is not built"
-case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
-unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
-unset KOFN_RANK KOFN_ADDRESS RANK OMPI_COMM_WORLD_RANK PMIX_RANK PMI_RANK JSM_NAMESPACE_RANK SLURM_PROCID
-unset JOB_COMPLETION_INDEX
-XDG_CONFIG_HOME=$scratch/no-config
-export XDG_CONFIG_HOME
 mkdir "$scratch/work" "$scratch/data" "$scratch/locked"
 cd "$scratch/work" || exit 99
 

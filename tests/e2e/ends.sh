@@ -2,14 +2,8 @@
 # How a job ends when something is not as it should be: a disk that is full, workers that die before they have joined,
 # signals to all processes at once, models that diverge. Each is said once, and in the exit status.
 . "$top_srcdir/tests/build/lib.sh"
+. "$top_srcdir/tests/e2e/program.sh"
 
-kofn=$top_builddir/kofn
-[ -x "$kofn" ] || skip "the program is not built"
-case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
-unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
-XDG_CONFIG_HOME=$scratch/no-config
-export XDG_CONFIG_HOME
-cd "$scratch" || exit 99
 quadratic="--model quadratic -u 5 --delay exp:2ms"
 
 # text KEY FILE: the string behind "KEY"

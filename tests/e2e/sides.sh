@@ -1,21 +1,11 @@
 # shellcheck shell=sh
 # sides.sh: what the tests of kofn serve and kofn work share; sourced behind lib.sh. Changes to $scratch.
-
-kofn=$top_builddir/kofn
-[ -x "$kofn" ] || skip "the program is not built"
-case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
-# no launcher has started this
-for name in $(env | sed -n 's/^\(KOFN_[A-Z_]*\|RANK\|OMPI_[A-Z_]*\|PMI[X]*_[A-Z_]*\|SLURM_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
-XDG_CONFIG_HOME=$scratch/no-config
-export XDG_CONFIG_HOME
-cd "$scratch" || exit 99
+. "$top_srcdir/tests/e2e/program.sh"
 started=
 # shellcheck disable=SC2086 # a list of processes; after a failure some are still there
 trap 'status=$?; [ $status -eq 0 ] || kill $started 2>/dev/null; rm -rf "$scratch"; exit $status' EXIT
 
 job="--model quadratic --lr 0.05"
-# value KEY FILE: the number behind "KEY" (the first of that name)
-value() { sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*$/\1/p" "$2" | head -1; }
 # until_says TEXT FILE PID: waits for TEXT in FILE, as long as process PID is there
 until_says()
 {

@@ -1,25 +1,7 @@
 #!/bin/sh
 # Simulated jobs: they agree with theory, with themselves on any number of threads, and with what a real job prints.
 . "$top_srcdir/tests/build/lib.sh"
-
-kofn=$top_builddir/kofn
-[ -x "$kofn" ] || skip "the program is not built"
-case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
-unset KOFN_CONFIG KOFN_WORKERS KOFN_JSON KOFN_RECORD
-XDG_CONFIG_HOME=$scratch/no-config
-export XDG_CONFIG_HOME
-cd "$scratch" || exit 99
-
-# value KEY FILE: the number behind "KEY" (the first of that name)
-value() { sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*$/\1/p" "$2" | head -1; }
-# holds CONDITION WHAT: CONDITION in awk's words
-holds() { awk "BEGIN { exit !($1) }" || fail "$2: $1"; }
-# near VALUE EXPECTED PERCENT WHAT
-near() { holds "($1 - $2) ^ 2 <= ($2 * $3 / 100) ^ 2" "$4"; }
-
-keys="algorithm workers k local_steps transport rounds seconds round_time_mean updates_per_worker_mean uploads_mean
-publications_mean bytes_mean staleness_mean loss accuracy idle_fraction_mean method per_worker rank pid state updates
-merged late refused lost first_k late_p50 late_p99 cause"
+. "$top_srcdir/tests/e2e/program.sh"
 
 # sim NAME ARGUMENT...: a simulation that must end well; its result is NAME.json
 sim()
@@ -28,9 +10,8 @@ sim()
     shift
     timeout 300 "$kofn" sim --json "$name.json" "$@" >"$name.out" 2>"$name.err" ||
         fail "$name: status $?: $(tail -3 "$name.err")"
-    for key in $keys; do
-        grep -q "\"$key\":" "$name.json" || fail "$name: no \"$key\" in its JSON"
-    done
+    # shellcheck disable=SC2086 # a list of words
+    has_keys "$name.json" $job_keys $worker_keys
     grep -q '"method": "simulation"' "$name.json" || fail "$name: not simulated?"
     grep -q '"transport": null' "$name.json" || fail "$name: over a transport?"
 }
