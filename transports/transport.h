@@ -112,6 +112,8 @@ struct kofn_hub {
     bool gates_follow; /* a gate follows every receipt, which need not wake its worker */
 
     struct kofn_path path; /* control connection of the worker that is admitted next */
+
+    const char *counters; /* of the device it uses: a directory with a file each; NULL = none */
 };
 
 /* The part of an endpoint that every transport has. */
@@ -124,6 +126,7 @@ struct kofn_endpoint {
     const struct kofn_block *block; /* the gate, read with one load, and again while that is torn;
                                        the receipts */
     void *buffers; /* geometry `slot`: where payloads are filled before they are published */
+    const char *counters; /* as in kofn_hub */
 };
 
 /* A line about what a transport finds on this host: "engine", "io_uring". */

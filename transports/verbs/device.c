@@ -132,6 +132,8 @@ static int take_port(struct kofn__verbs_port *port, uint8_t number, struct searc
                     : roce && port->gid.gid_type == IBV_GID_TYPE_ROCE_V2 ? ROCE_TRAFFIC_CLASS
                                                                          : 0;
     port->numa_node = numa_node_of(device);
+    snprintf(port->counters, sizeof(port->counters),
+             "/sys/class/infiniband/%s/ports/%u/hw_counters", device, number);
     return 0;
 }
 

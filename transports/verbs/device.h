@@ -27,7 +27,8 @@ struct kofn__verbs_port {
     uint8_t traffic;     /* class */
     int numa_node;       /* -1 = not known */
     uint64_t peer_limit; /* ns without an answer until a connection fails */
-    char name[KOFN__VERBS_NAME_BYTES + 16]; /* "mlx5_0 port 1", for messages */
+    char name[KOFN__VERBS_NAME_BYTES + 16];     /* "mlx5_0 port 1", for messages */
+    char counters[KOFN__VERBS_NAME_BYTES + 64]; /* where the kernel shows what it has counted */
     struct kofn__verbs_options options;
 };
 

@@ -223,6 +223,7 @@ int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struc
                                                 .rank = attr->rank,
                                                 .epoch = attr->epoch};
     endpoint->offer = offer;
+    endpoint->endpoint.counters = endpoint->port.counters;
     kofn_backoff_init(&endpoint->backoff, attr->spin, 0);
     rc = open_all(endpoint, attr, &answer);
     if (rc) {

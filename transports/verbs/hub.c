@@ -229,6 +229,7 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
                                  .workers = attr->workers};
     kofn_backoff_init(&hub->backoff, attr->spin, 0);
     rc = kofn__verbs_port_open(&hub->port, &options, attr->bind, attr->peer_timeout, attr->log);
+    hub->hub.counters = hub->port.counters;
     rc = rc ? rc : check_mode(hub);
     rc = rc ? rc : allocate(hub);
     rc = rc ? rc : map_memory(hub, attr);
