@@ -45,6 +45,7 @@ struct kofn_command {
 
 /* The entry functions, each in the file of its name. */
 int kofn_command_info(const struct kofn_command *command, int argc, char **argv);
+int kofn_command_perf(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_plan(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_run(const struct kofn_command *command, int argc, char **argv);
 int kofn_command_serve(const struct kofn_command *command, int argc, char **argv);

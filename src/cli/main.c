@@ -53,6 +53,14 @@ static const struct kofn_command commands[] = {
              "virtual clock: a local update takes what --delay says, and nothing else takes any\n"
              "time unless it is asked for. Gradients are real; --model none leaves them out.\n",
      .run = kofn_command_sim},
+    {.name = "perf",
+     .summary = "latency, bandwidth and the K-th of N arrivals, over every transport",
+     .text = "Measures what a publication takes from one process to another (lat), how much of\n"
+             "them goes through (bw), or when the first, the K-th and the last of N writers have\n"
+             "arrived (quorum). Without a HOST it is the server, with one the client of it. The\n"
+             "client says what is to be done; the flags of the transport, of waiting and of\n"
+             "output are each side's own. Letters and columns are those of perftest.\n",
+     .run = kofn_command_perf},
 };
 
 static int print_help(void)

@@ -22,3 +22,5 @@ done
 for pair in --late:merge --publish:on-close -a:stsyn --algorithm:local --model:quadratic; do
     completed "$kofn" run "${pair%:*}" "" | grep -qx -e "${pair#*:}" || fail "kofn run ${pair%:*} does not offer ${pair#*:}"
 done
+completed "$kofn" perf "" | grep -qx quorum || fail "kofn perf does not offer its tests"
+completed "$kofn" perf lat --transport "" | grep -qx tcp || fail "kofn perf --transport does not offer tcp"

@@ -7,7 +7,7 @@ kofn=$top_builddir/kofn
 for command in $(commands "$kofn"); do
     page=$top_srcdir/man/kofn-$command.1
     [ -f "$page" ] || fail "no man page kofn-$command(1)"
-    sed 's/\\-/-/g' "$page" | grep -oE -e '--[a-z][a-z0-9-]*' | sort -u >"$scratch/described"
+    sed 's/\\-/-/g' "$page" | grep -oE -e '--[a-zA-Z][a-zA-Z0-9_-]*' | sort -u >"$scratch/described"
     "$kofn" "$command" --help >"$scratch/help.$command" || fail "kofn $command --help: status $?"
     long_options <"$scratch/help.$command" >"$scratch/offered"
     [ -s "$scratch/offered" ] || fail "kofn $command --help lists no option"

@@ -9,7 +9,7 @@ scratch=$(mktemp -d) || exit 99
 trap 'rm -rf "$scratch"' EXIT
 
 # long_options: the long options in the --help text on standard input, one a line
-long_options() { grep -oE '(^|[ ,=[(|])--[a-z][a-z0-9-]*' | grep -oE -e '--[a-z0-9-]*' | sort -u; }
+long_options() { grep -oE '(^|[ ,=[(|])--[a-zA-Z][a-zA-Z0-9_-]*' | grep -oE -e '--[a-zA-Z0-9_-]*' | sort -u; }
 
 # commands KOFN: its subcommands, as its --help lists them
 commands() { "$1" --help | sed -n 's/^  \([a-z][a-z]*\)  *[^ ].*/\1/p'; }
