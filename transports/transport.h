@@ -138,8 +138,10 @@ struct kofn_transport_ops {
     const char *summary;   /* one line for `kofn info` */
     uint32_t capabilities; /* enum kofn_capability */
 
-    /* Calls @finding for everything that this host has for it. NULL = there is nothing to find. */
-    void (*describe)(kofn_finding finding, void *arg);
+    /* Calls @finding for everything that this host has for it. NULL = there is nothing to find.
+     * @options  the transport's own, as in kofn_hub_attr: with what a job would be run
+     */
+    void (*describe)(const char *options, kofn_finding finding, void *arg);
 
     /* ---- the hub ---- */
 

@@ -35,20 +35,30 @@ static void print_built_in(const struct kofn_info *info)
 static void print_finding(void *arg, const char *what, const char *text)
 {
     const char *const *transport = arg;
-    char name[KOFN_CELL_BYTES];
+    char name[128];
 
     snprintf(name, sizeof(name), "%s %s", *transport, what);
     printf("  %-18s %s\n", name, text);
 }
 
-static void print_findings(void)
+/* What a job would be run with: the options that are set are those of the transport that is set. */
+static const char *options_of(const struct kofn_transport_ops *transport,
+                              const struct kofn_info *info)
+{
+    const struct kofn_conf *conf = &info->options->conf;
+
+    return conf->transport == transport ? conf->transport_options : NULL;
+}
+
+static void print_findings(const struct kofn_info *info)
 {
     const struct kofn_transport_ops *transport;
 
     printf("\nTransports on this host\n");
     for (size_t i = 0; (transport = kofn_transport_at(i)); i++)
         if (transport->describe)
-            transport->describe(print_finding, &(const char *){transport->name});
+            transport->describe(options_of(transport, info), print_finding,
+                                &(const char *){transport->name});
 }
 
 static void print_limit(const char *name, uint64_t value, bool bytes)
@@ -103,7 +113,7 @@ static void print_options(const struct kofn_options *options)
 void kofn_info_print(const struct kofn_info *info)
 {
     print_built_in(info);
-    print_findings();
+    print_findings(info);
     print_machine(info);
     print_options(info->options);
 }
@@ -120,7 +130,7 @@ static void add_finding(void *arg, const char *what, const char *text)
     json_object_set_new(arg, what, kofn_json_text(text));
 }
 
-static json_t *findings_json(void)
+static json_t *findings_json(const struct kofn_info *info)
 {
     const struct kofn_transport_ops *transport;
     json_t *json = json_object();
@@ -129,7 +139,7 @@ static json_t *findings_json(void)
         json_t *one = json_object();
 
         if (transport->describe)
-            transport->describe(add_finding, one);
+            transport->describe(options_of(transport, info), add_finding, one);
         json_object_set_new(json, transport->name, one);
     }
     return json;
@@ -227,7 +237,7 @@ int kofn_info_write_json(const struct kofn_info *info, FILE *stream, const struc
     json_t *json = json_object();
 
     set_built_in(json, info);
-    json_object_set_new(json, "findings", findings_json());
+    json_object_set_new(json, "findings", findings_json(info));
     json_object_set_new(json, "limits", limits_json(info));
     json_object_set_new(json, "places", places_json(&info->map));
     json_object_set_new(json, "config_file",

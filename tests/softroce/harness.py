@@ -1,5 +1,8 @@
 """The harness itself: that guests do what they are told, and say so."""
 
+import json
+import re
+
 import guest
 from lab import expect
 
@@ -30,6 +33,25 @@ def device(lab, _):
     one.run("ping", "until ibv_rc_pingpong -d rxe0 -g 1 -n 100 127.0.0.1; do :; done", 60)
 
 
+def info(lab, _):
+    """`kofn info` shows the device with its address, says that it is only used if named, and that it is, if it is."""
+    one = lab.guest()
+    kofn = f"{lab.build}/kofn info"
+    text = one.run("info", kofn, 20).text()
+    expect(re.search(r"verbs rxe0 .*not used: .* software device, .* only used if named", text), "why not rxe0? " + text)
+    expect(re.search(r"verbs rxe0:1 .*active, Ethernet, MTU 4096, GID \d+ 10\.9\.0\.1 \(RoCE v2, eth0\), traffic class 106",
+                     text), "no rxe0:1 with its GID: " + text)
+    expect(re.search(r"verbs choice .*none", text), "a choice, of what? " + text)
+    named = one.run("named", f"{kofn} -t verbs --transport-option device=rxe0 --json -", 20).text()
+    found = json.loads(named[named.index("{"):])["findings"]["verbs"]
+    expect(found["choice"] == "rxe0 port 1" and "not used" not in found["rxe0"] + found["rxe0:1"],
+           f"rxe0 is named and not used: {found}")
+    expect("10.9.0.1 (RoCE v2, eth0), " in found["rxe0:1 GIDs"] and "fe80::" in found["rxe0:1 GIDs"],
+           f"not all of its GIDs: {found}")
+    wrong = one.run("wrong", f"KOFN_VERBS_GID=200 KOFN_VERBS_DEVICE=rxe0 {kofn}", 20).text()
+    expect(re.search(r"verbs rxe0:1 .*not used: it does not have the GID asked for", wrong), "GID 200? " + wrong)
+
+
 def network(lab, counts):
     """Guests reach each other over verbs; a cut link stops that, and it goes on when the link is back."""
     first, second = lab.network(["first", "second"])
@@ -48,4 +70,4 @@ def network(lab, counts):
     counts.note("between guests: " + " ".join(client.lines[-2].split()) + (" (with a cut)" if cut else ""))
 
 
-TESTS = [commands, device, network]
+TESTS = [commands, device, info, network]

@@ -10,6 +10,9 @@ SUITE(cross)
 SUITE(data)
 SUITE(deadline)
 SUITE(delay)
+#ifdef HAVE_VERBS
+SUITE(describe)
+#endif
 SUITE(display)
 SUITE(engine)
 SUITE(engine_faults)

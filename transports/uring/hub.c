@@ -389,11 +389,12 @@ static int hub_wait(struct kofn_hub *base, uint64_t deadline)
     return rc;
 }
 
-static void describe(kofn_finding finding, void *arg)
+static void describe(const char *options, kofn_finding finding, void *arg)
 {
     const char *reason;
     char text[160];
 
+    (void)options; /* what this host allows does not depend on what is asked for */
     if (kofn__engine_uring_allowed(&reason))
         snprintf(text, sizeof(text), "io_uring");
     else

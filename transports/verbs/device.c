@@ -4,19 +4,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "transports/verbs/errors.h"
+#include "transports/verbs/inspect.h"
 
-#define GIDS_MAX 256
 #define PEER_NS (10 * KOFN_NS_PER_S)
-#define ROCE_TRAFFIC_CLASS 106 /* DSCP 26, and able to say that it is congested: what UCX uses */
-#define RXE_VENDOR 0xffffffu
-#define SIW_VENDOR 0x626d74u
 
 /* Why the last device was not taken: what is said if none is. */
 struct search {
@@ -33,108 +28,6 @@ static void not_taken(struct search *search, const char *device, const char *why
 
     snprintf(search->why + used, sizeof(search->why) - used, "%s%s %s", used ? "; " : "", device,
              why);
-}
-
-/* ---- addresses ---- */
-
-/* An address can be used if the device makes a handle of it. */
-static bool gid_works(const struct kofn__verbs_port *port, const struct ibv_gid_entry *entry)
-{
-    struct ibv_ah_attr attr = {
-        .is_global = 1,
-        .port_num = port->number,
-        .dlid = port->attr.lid,
-        .grh = {.dgid = entry->gid, .sgid_index = (uint8_t)entry->gid_index, .hop_limit = 255}};
-    struct ibv_ah *handle = ibv_create_ah(port->pd, &attr);
-
-    if (!handle)
-        return false;
-    ibv_destroy_ah(handle);
-    return true;
-}
-
-static size_t list_gids(const struct kofn__verbs_port *port, struct ibv_gid_entry *entries)
-{
-    ssize_t count = ibv_query_gid_table(port->context, entries, GIDS_MAX, 0);
-    size_t kept = 0;
-
-    for (ssize_t i = 0; i < count; i++)
-        if (entries[i].port_num == port->number)
-            entries[kept++] = entries[i];
-    return kept;
-}
-
-static int choose_gid(struct kofn__verbs_port *port, struct search *search)
-{
-    struct ibv_gid_entry entries[GIDS_MAX];
-    int64_t wanted = port->options.gid;
-    size_t count = list_gids(port, entries);
-
-    count = kofn__verbs_gid_order(entries, count, search->has_near ? &search->near : NULL);
-    for (size_t i = 0; i < count; i++) {
-        if (wanted >= 0 && entries[i].gid_index != (uint64_t)wanted)
-            continue;
-        if (!gid_works(port, &entries[i]))
-            continue;
-        port->gid = entries[i];
-        return 0;
-    }
-    not_taken(search, port->name,
-              wanted >= 0 ? "does not have the GID asked for, or it does not work"
-                          : "has no GID that works: does its interface have an address?");
-    return KOFN_LOST;
-}
-
-/* ---- one port ---- */
-
-static int numa_node_of(const char *device)
-{
-    char path[256], text[16] = "";
-    int fd;
-
-    snprintf(path, sizeof(path), "/sys/class/infiniband/%s/device/numa_node", device);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    if (read(fd, text, sizeof(text) - 1) <= 0)
-        text[0] = 0;
-    close(fd);
-    return text[0] ? atoi(text) : -1;
-}
-
-/* Is this port what is asked for, and up? Fills in what is known of it. */
-static int take_port(struct kofn__verbs_port *port, uint8_t number, struct search *search)
-{
-    const char *device = ibv_get_device_name(port->context->device);
-    bool roce;
-
-    port->number = number;
-    snprintf(port->name, sizeof(port->name), "%s port %u", device, number);
-    if (!kofn__verbs_filter_passes(&port->options.filter, device, number) ||
-        (port->options.port && port->options.port != number))
-        return KOFN_AGAIN;
-    if (ibv_query_port(port->context, number, &port->attr)) {
-        not_taken(search, port->name, "cannot be queried");
-        return KOFN_AGAIN;
-    }
-    if (port->attr.state != IBV_PORT_ACTIVE) {
-        not_taken(search, port->name, "is down");
-        return KOFN_AGAIN;
-    }
-    roce = port->attr.link_layer == IBV_LINK_LAYER_ETHERNET;
-    port->routed = roce || port->options.gid >= 0 || (port->attr.flags & IBV_QPF_GRH_REQUIRED);
-    if (port->routed && choose_gid(port, search))
-        return KOFN_AGAIN;
-    port->mtu = kofn__verbs_mtu_bytes(port->attr.active_mtu);
-    if (port->options.mtu)
-        port->mtu = KOFN_MIN(port->mtu, (uint32_t)port->options.mtu);
-    port->traffic = port->options.traffic >= 0 ? (uint8_t)port->options.traffic
-                    : roce && port->gid.gid_type == IBV_GID_TYPE_ROCE_V2 ? ROCE_TRAFFIC_CLASS
-                                                                         : 0;
-    port->numa_node = numa_node_of(device);
-    snprintf(port->counters, sizeof(port->counters),
-             "/sys/class/infiniband/%s/ports/%u/hw_counters", device, number);
-    return 0;
 }
 
 /* A thread domain takes the locks out of the queues; not every device has them. */
@@ -173,35 +66,35 @@ static void close_domain(struct kofn__verbs_port *port)
         ibv_dealloc_pd(port->plain_pd ? port->plain_pd : port->pd);
 }
 
-static bool is_soft(const struct kofn__verbs_port *port)
+/* Is the device of the kind that this transport can use, and that may be used? */
+static int take_device(struct kofn__verbs_port *port, struct search *search)
 {
-    return port->limits.vendor_id == RXE_VENDOR || port->limits.vendor_id == SIW_VENDOR;
+    const char *name = ibv_get_device_name(port->context->device);
+    const char *why = kofn__verbs_device_inspect(port);
+
+    why = why ? why : kofn__verbs_device_refused(&port->options, name, port->soft);
+    if (!why)
+        return 0;
+    not_taken(search, name, why);
+    return KOFN_AGAIN;
 }
 
-/* Is it a device of the kind that this transport can use, and that may be used? */
-static int check_device(struct kofn__verbs_port *port, struct search *search)
+/* Is port @number what is asked for, and up? Fills in what is known of it. */
+static int take_port(struct kofn__verbs_port *port, uint8_t number, bool near_only,
+                     struct search *search)
 {
-    struct ibv_device *device = port->context->device;
-    const char *name = ibv_get_device_name(device);
+    const char *name = ibv_get_device_name(port->context->device);
+    const char *why = kofn__verbs_port_refused(&port->options, name, number);
 
-    if (ibv_query_device(port->context, &port->limits)) {
-        not_taken(search, name, "cannot be queried");
+    snprintf(port->name, sizeof(port->name), "%s port %u", name, number);
+    why =
+        why ? why : kofn__verbs_port_inspect(port, number, search->has_near ? &search->near : NULL);
+    if (why) {
+        not_taken(search, port->name, why);
         return KOFN_AGAIN;
     }
-    if (device->transport_type == IBV_TRANSPORT_IWARP) {
-        not_taken(search, name, "is iWARP, which has no immediates: use another transport there");
-        return KOFN_AGAIN;
-    }
-    if (device->transport_type != IBV_TRANSPORT_IB) {
-        not_taken(search, name, "has no reliable connections with one-sided writes");
-        return KOFN_AGAIN;
-    }
-    port->soft = is_soft(port);
-    if (port->soft && !(search->options->filter.named && search->options->filter.text[0])) {
-        not_taken(search, name, "is a software device, which is only used if named: device=NAME");
-        return KOFN_AGAIN;
-    }
-    return 0;
+    return near_only && memcmp(&port->gid.gid, &search->near, sizeof(search->near)) ? KOFN_AGAIN
+                                                                                    : 0;
 }
 
 /* Opens @device, if one of its ports can be used. @near_only: only if that has the address looked
@@ -217,20 +110,18 @@ static int open_device(struct kofn__verbs_port *port, struct ibv_device *device,
         not_taken(search, ibv_get_device_name(device), "cannot be opened (permissions?)");
         return KOFN_AGAIN;
     }
-    rc = check_device(port, search);
+    rc = take_device(port, search);
     if (rc)
         goto close_device;
     rc = open_domain(port);
     if (rc)
         goto close_device;
     for (uint32_t i = 1; i <= port->limits.phys_port_cnt; i++) {
-        rc = take_port(port, (uint8_t)i, search);
-        if (!rc && near_only && memcmp(&port->gid.gid, &search->near, sizeof(search->near)))
-            rc = KOFN_AGAIN;
+        rc = take_port(port, (uint8_t)i, near_only, search);
         if (!rc)
             return 0;
-        rc = KOFN_AGAIN;
     }
+    rc = KOFN_AGAIN; /* of a device without ports, too */
     close_domain(port);
 close_device:
     ibv_close_device(port->context);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "proto/beats.h"
 #include "proto/wire.h"
+#include "transports/verbs/describe.h"
 #include "transports/verbs/endpoint.h"
 #include "transports/verbs/verbs.h"
 
@@ -329,6 +330,7 @@ const struct kofn_transport_ops kofn_verbs = {
     .name = "verbs",
     .summary = "RDMA between hosts (InfiniBand, RoCE)",
     .capabilities = 0,
+    .describe = kofn__verbs_describe,
     .hub_open = hub_open,
     .hub_close = hub_close,
     .hub_admit = kofn__verbs_hub_admit,
