@@ -4,6 +4,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const endings[][2] = {
+    [KOFN_ENDED_NOT] = {NULL, NULL},
+    [KOFN_ENDED_ROUNDS] = {"rounds", "all rounds done"},
+    [KOFN_ENDED_SECONDS] = {"seconds", "time is up"},
+    [KOFN_ENDED_TARGET] = {"target", "target accuracy reached"},
+    [KOFN_ENDED_INTERRUPTED] = {"interrupted", "interrupted"},
+    [KOFN_ENDED_DIVERGED] = {"diverged", "diverged"},
+    [KOFN_ENDED_WORKERS_LOST] = {"workers-lost", "no worker is left"},
+};
+
+const char *kofn_ended_name(enum kofn_ended ended)
+{
+    return endings[ended][0];
+}
+
+const char *kofn_ended_text(enum kofn_ended ended)
+{
+    return endings[ended][1];
+}
+
+double kofn_member_update_time(const struct kofn_member_report *member)
+{
+    if (!member->finished)
+        return NAN;
+    return member->pace_mean > 0 ? member->pace_mean : member->compute_mean;
+}
+
 void kofn_result_init(struct kofn_result *result)
 {
     memset(result, 0, sizeof(*result));

@@ -26,6 +26,21 @@ struct kofn_curve {
     size_t count, capacity;
 };
 
+/* Why a job is over. */
+enum kofn_ended {
+    KOFN_ENDED_NOT, /* it is not, or was none, or an error says why */
+    KOFN_ENDED_ROUNDS,
+    KOFN_ENDED_SECONDS,
+    KOFN_ENDED_TARGET,
+    KOFN_ENDED_INTERRUPTED,
+    KOFN_ENDED_DIVERGED,
+    KOFN_ENDED_WORKERS_LOST,
+};
+
+/* For programs ("workers-lost"; NULL if it is not) and for people ("no worker is left"). */
+const char *kofn_ended_name(enum kofn_ended ended);
+const char *kofn_ended_text(enum kofn_ended ended);
+
 struct kofn_result {
     const char *method;            /* "measured" */
     const char *command, *version; /* as typed; of the library */
@@ -36,6 +51,7 @@ struct kofn_result {
     uint32_t workers, wait_for, local_steps;
     uint32_t wait_for_last; /* the K in force of the last round; 0 = there was none */
 
+    enum kofn_ended ended;
     uint64_t rounds;
     double seconds;                                         /* the job took */
     double round_time_mean, round_time_p50, round_time_p99; /* from model to model */
@@ -50,6 +66,10 @@ struct kofn_result {
     struct kofn_member_report *members; /* owned; `workers` of them, or NULL */
     struct kofn_curve curve;
 };
+
+/* Seconds of a local update of a worker, those cut off included where that is known; NaN before it
+ * has finished one. */
+double kofn_member_update_time(const struct kofn_member_report *member);
 
 /* What is added up while rounds close. Zeroed: nothing yet. */
 struct kofn_tally {

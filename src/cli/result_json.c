@@ -20,6 +20,8 @@ static json_t *worker_json(const struct kofn_member_report *member)
     json_object_set_new(json, "first_k", json_integer((json_int_t)member->first_k));
     json_object_set_new(json, "late_p50", kofn_json_number(member->late_p50));
     json_object_set_new(json, "late_p99", kofn_json_number(member->late_p99));
+    json_object_set_new(json, "update_time_mean",
+                        kofn_json_number(kofn_member_update_time(member)));
     json_object_set_new(json, "cause",
                         member->cause == KOFN_CAUSE_NONE
                             ? json_null()
@@ -92,6 +94,7 @@ json_t *kofn_result_json(const struct kofn_result *result)
     json_object_set_new(json, "local_steps", json_integer(result->local_steps));
     json_object_set_new(json, "transport", kofn_json_text(result->transport));
     json_object_set_new(json, "seed", json_integer((json_int_t)result->seed));
+    json_object_set_new(json, "ended", kofn_json_text(kofn_ended_name(result->ended)));
     json_object_set_new(json, "rounds", json_integer((json_int_t)result->rounds));
     set_means(json, result);
     json_object_set_new(json, "per_worker", workers_json(result));

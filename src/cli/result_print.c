@@ -16,14 +16,6 @@ static const char *const columns[] = {"<host",    "rank",     "pid",        "<st
                                       "merged",   "late",     "refused",    "lost",   "first K",
                                       "late p50", "late p99", "per update", "<cause"};
 
-/* Seconds of a local update, those cut off included where that is known. */
-static double pace_of(const struct kofn_member_report *member)
-{
-    if (!member->finished)
-        return NAN;
-    return member->pace_mean > 0 ? member->pace_mean : member->compute_mean;
-}
-
 static bool several_hosts(const struct kofn_result *result)
 {
     const char *first = "";
@@ -56,7 +48,7 @@ static void worker_row(struct kofn_table *table, const struct kofn_member_report
     kofn_table_cell(table, "%llu", (unsigned long long)member->first_k);
     kofn_table_cell(table, "%s", kofn_show_seconds(member->late_p50, text));
     kofn_table_cell(table, "%s", kofn_show_seconds(member->late_p99, text));
-    kofn_table_cell(table, "%s", kofn_show_seconds(pace_of(member), text));
+    kofn_table_cell(table, "%s", kofn_show_seconds(kofn_member_update_time(member), text));
     kofn_table_cell(table, "%s",
                     member->cause == KOFN_CAUSE_NONE ? "-" : kofn_cause_name(member->cause));
 }
@@ -118,9 +110,10 @@ static void name_worker(const struct kofn_member_report *member, double usual, F
         break;
     case KOFN_CAUSE_COMPUTE:
         fprintf(stream, "rank %u is slow: a local update takes it %s", member->rank,
-                kofn_show_seconds(pace_of(member), text));
-        if (usual > 0 && isfinite(pace_of(member)))
-            fprintf(stream, ", %.1fx as long as the others", pace_of(member) / usual);
+                kofn_show_seconds(kofn_member_update_time(member), text));
+        if (usual > 0 && isfinite(kofn_member_update_time(member)))
+            fprintf(stream, ", %.1fx as long as the others",
+                    kofn_member_update_time(member) / usual);
         fprintf(stream, " (cause: compute)\n");
         break;
     case KOFN_CAUSE_NETWORK:
@@ -133,13 +126,13 @@ static void name_worker(const struct kofn_member_report *member, double usual, F
         break;
     default:
         fprintf(stream, "rank %u is slow: a local update takes it %s\n", member->rank,
-                kofn_show_seconds(pace_of(member), text));
+                kofn_show_seconds(kofn_member_update_time(member), text));
     }
 }
 
 static void name_slow_workers(const struct kofn_result *result, FILE *stream)
 {
-    double usual = median_of(result, pace_of, false);
+    double usual = median_of(result, kofn_member_update_time, false);
     uint32_t slow = 0;
 
     for (uint32_t i = 0; i < result->workers; i++)
@@ -152,7 +145,8 @@ static void name_slow_workers(const struct kofn_result *result, FILE *stream)
 /* What holds up everybody alike makes nobody late, and is no worker's fault. */
 static void name_server(const struct kofn_result *result, FILE *stream)
 {
-    double wait = median_of(result, wait_of, true), pace = median_of(result, pace_of, true);
+    double wait = median_of(result, wait_of, true),
+           pace = median_of(result, kofn_member_update_time, true);
     char text[2][KOFN_CELL_BYTES];
 
     if (wait > WAIT_SHARE * pace)
@@ -177,15 +171,17 @@ static void print_traffic(const struct kofn_result *result, FILE *stream)
 
 void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
 {
+    const char *ended = kofn_ended_text(result->ended);
     char text[4][KOFN_CELL_BYTES], grown[32] = "";
 
     if (result->wait_for_last > result->wait_for)
         snprintf(grown, sizeof(grown), " growing to %u", result->wait_for_last);
-    fprintf(stream, "%s, %u worker%s, K = %u%s, U = %u%s%s: %llu rounds in %s\n", result->algorithm,
-            result->workers, result->workers == 1 ? "" : "s", result->wait_for, grown,
-            result->local_steps, result->transport ? ", " : "",
+    fprintf(stream, "%s, %u worker%s, K = %u%s, U = %u%s%s: %llu round%s in %s%s%s%s\n",
+            result->algorithm, result->workers, result->workers == 1 ? "" : "s", result->wait_for,
+            grown, result->local_steps, result->transport ? ", " : "",
             result->transport ? result->transport : "", (unsigned long long)result->rounds,
-            kofn_show_seconds(result->seconds, text[0]));
+            result->rounds == 1 ? "" : "s", kofn_show_seconds(result->seconds, text[0]),
+            ended ? " (" : "", ended ? ended : "", ended ? ")" : "");
     if (result->rounds) {
         fprintf(stream, "a round took %s (median %s, 99 %% within %s)\n",
                 kofn_show_seconds(result->round_time_mean, text[0]),

@@ -7,6 +7,7 @@
 
 #include "cli/children.h"
 #include "cli/display.h"
+#include "cli/ending.h"
 #include "cli/evaluator.h"
 #include "cli/job_files.h"
 #include "cli/option.h"
@@ -39,8 +40,9 @@ struct kofn_run {
 
     struct kofn_tally tally;
     struct kofn_result result;
-    struct kofn_point score;    /* the latest */
-    bool scored, reached;       /* there is one; it is as good as was asked for */
+    struct kofn_point score; /* the latest */
+    bool scored;             /* there is one */
+    struct kofn_ending ending;
     uint64_t start_ns;          /* of the first round; 0 = not yet */
     uint64_t show_ns, score_ns; /* when the display, an evaluation is due */
 };

@@ -73,8 +73,7 @@ static void take_score(struct kofn_run *run, bool wait)
     run->scored = true;
     if (kofn_curve_add(&run->result.curve, &run->score))
         kofn_log(run->log, KOFN_LOG_WARN, "no memory for the curve; it is cut off");
-    if (run->conf->target_accuracy > 0 && run->score.accuracy >= run->conf->target_accuracy)
-        run->reached = true;
+    kofn_ending_score(&run->ending, run->conf, &run->score);
 }
 
 static void give_model(struct kofn_run *run, uint64_t now)
@@ -132,10 +131,17 @@ static uint64_t end_of(const struct kofn_run *run)
     return run->terms.seconds ? kofn_deadline(run->start_ns, run->terms.seconds) : KOFN_FOREVER;
 }
 
-static bool is_over(const struct kofn_run *run, uint64_t now)
+static bool is_over(struct kofn_run *run, uint64_t now)
 {
-    return kofn_stop_signal() || run->reached || now >= end_of(run) ||
-           (run->terms.rounds && run->tally.rounds >= run->terms.rounds);
+    run->result.ended =
+        kofn_ending_look(&run->ending, &run->terms, run->tally.rounds, now >= end_of(run));
+    return run->result.ended != KOFN_ENDED_NOT;
+}
+
+static void count_round(struct kofn_run *run, const struct kofn_round_report *report)
+{
+    kofn_tally_add(&run->tally, report);
+    kofn_ending_round(&run->ending, run->conf, report, run->log);
 }
 
 static int serve(struct kofn_run *run)
@@ -148,7 +154,7 @@ static int serve(struct kofn_run *run)
         rc = kofn_server_step(run->server, KOFN_MIN(look_ns + LOOK_NS, end_of(run)) - now, &report);
         now = kofn_now_ns();
         if (!rc)
-            kofn_tally_add(&run->tally, &report);
+            count_round(run, &report);
         else if (rc != KOFN_TIMEOUT && rc != KOFN_INTERRUPTED)
             return rc;
         if (now - look_ns < LOOK_NS && rc != KOFN_INTERRUPTED)
@@ -238,6 +244,10 @@ int kofn_run_job(struct kofn_run *run)
     run->show_ns = kofn_deadline(run->start_ns, kofn_display_interval(&run->display));
     rc = serve(run);
     end = kofn_now_ns();
+    if (rc == KOFN_GONE)
+        run->result.ended = KOFN_ENDED_WORKERS_LOST;
     kofn_display_clear(&run->display);
-    return finish(run, end) ? KOFN_NO_MEMORY : rc;
+    if (finish(run, end))
+        return KOFN_NO_MEMORY;
+    return rc ? rc : kofn_ending_judge(&run->ending, run->conf, &run->result, run->log);
 }

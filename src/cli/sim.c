@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "cli/cpus.h"
 #include "cli/display.h"
+#include "cli/ending.h"
 #include "cli/job_files.h"
 #include "cli/option.h"
 #include "cli/sim_learn.h"
@@ -36,7 +37,8 @@ struct simulation {
     struct kofn_tally tally;
     struct kofn_result result;
     struct kofn_point score;
-    bool scored, reached;
+    bool scored;
+    struct kofn_ending ending;
     uint64_t score_ns; /* virtual: when an evaluation is due */
     uint64_t wall_ns, show_ns;
 };
@@ -177,9 +179,7 @@ static void take_score(struct simulation *simulation)
     simulation->scored = true;
     if (kofn_curve_add(&simulation->result.curve, &simulation->score))
         kofn_log(simulation->log, KOFN_LOG_WARN, "no memory for the curve; it is cut off");
-    if (simulation->conf->target_accuracy > 0 &&
-        score.accuracy >= simulation->conf->target_accuracy)
-        simulation->reached = true;
+    kofn_ending_score(&simulation->ending, simulation->conf, &simulation->score);
 }
 
 /* How much of the job is done, from what is known to end it. */
@@ -213,10 +213,11 @@ static void show(struct simulation *simulation, uint64_t now)
     kofn_display_show(&simulation->display, &moment);
 }
 
-static bool is_over(const struct simulation *simulation)
+static bool is_over(struct simulation *simulation, bool time_up)
 {
-    return kofn_stop_signal() || simulation->reached ||
-           (simulation->terms.rounds && simulation->tally.rounds >= simulation->terms.rounds);
+    simulation->result.ended = kofn_ending_look(&simulation->ending, &simulation->terms,
+                                                simulation->tally.rounds, time_up);
+    return simulation->result.ended != KOFN_ENDED_NOT;
 }
 
 static void closed(struct simulation *simulation, const struct kofn_round_report *report)
@@ -224,6 +225,7 @@ static void closed(struct simulation *simulation, const struct kofn_round_report
     uint64_t now = kofn_sim_now(simulation->sim);
 
     kofn_tally_add(&simulation->tally, report);
+    kofn_ending_round(&simulation->ending, simulation->conf, report, simulation->log);
     if (!simulation->works || now < simulation->score_ns)
         return;
     take_score(simulation);
@@ -234,16 +236,17 @@ static int go(struct simulation *simulation)
 {
     uint64_t end = simulation->terms.seconds ? simulation->terms.seconds : KOFN_FOREVER;
     struct kofn_round_report report;
+    int rc = 0;
 
-    while (!is_over(simulation)) {
-        int rc =
-            kofn_sim_step(simulation->sim, end, simulation->works ? EVENTS_WORK : EVENTS, &report);
-        uint64_t now = kofn_now_ns();
+    while (!is_over(simulation, rc == KOFN_TIMEOUT)) {
+        uint64_t now;
 
+        rc = kofn_sim_step(simulation->sim, end, simulation->works ? EVENTS_WORK : EVENTS, &report);
+        now = kofn_now_ns();
         if (!rc)
             closed(simulation, &report);
-        else if (rc != KOFN_AGAIN)
-            return rc == KOFN_TIMEOUT ? 0 : rc;
+        else if (rc != KOFN_AGAIN && rc != KOFN_TIMEOUT)
+            return rc;
         if (now >= simulation->show_ns) {
             show(simulation, now);
             simulation->show_ns = kofn_deadline(now, kofn_display_interval(&simulation->display));
@@ -334,8 +337,13 @@ static int simulate(struct simulation *simulation)
     simulation->show_ns =
         kofn_deadline(simulation->wall_ns, kofn_display_interval(&simulation->display));
     rc = go(simulation);
+    if (rc == KOFN_GONE)
+        simulation->result.ended = KOFN_ENDED_WORKERS_LOST;
     kofn_display_clear(&simulation->display);
     finish(simulation);
+    if (!rc)
+        rc = kofn_ending_judge(&simulation->ending, simulation->conf, &simulation->result,
+                               simulation->log);
     reported = report(simulation);
     return rc ? rc : reported;
 }

@@ -79,6 +79,8 @@ if command -v setsid >/dev/null; then
     has group.out '^rank ' "group: no table"
     for accusation in 'killed by signal' gone dead; do has_not group.out "$accusation" "group"; done
     has_not group.json '"cause": "dead"' "group"
+    has group.out 'rounds in .* (interrupted)$' "group"
+    [ "$(text ended group.json)" = interrupted ] || fail "group: ended: $(text ended group.json)"
 fi
 # timeout(1) sends the signal to the program, and then to its group: that is one request
 timeout 3 "$kofn" run -n 3 -k 2 --seconds 200 $quadratic >timeout.out 2>&1
@@ -100,4 +102,44 @@ status=$?
 kill -KILL "$stopped"
 [ $status -eq 143 ] || fail "second signal: status $status: $(cat second.out)"
 has_not second.out '^rank .*state' "second signal: it was waited for"
+
+# ---- why it is over: in the summary's first line, in the JSON, in the status ----
+# ends STATUS WHY TEXT ARGUMENT...
+ends()
+{
+    ends_status=$1 why=$2 words=$3
+    shift 3
+    timeout 120 "$kofn" "$@" --json why.json >why.out 2>why.err
+    status=$?
+    [ $status -eq "$ends_status" ] || fail "$why: status $status: $(cat why.err)"
+    has why.out "rounds* in .* ($words)$" "$why"
+    [ "$(text ended why.json)" = "$why" ] || fail "$why: ended: $(text ended why.json)"
+}
+ends 0 rounds 'all rounds done' run -q -n 2 $quadratic --rounds 1
+has why.out ': 1 round in' "one round"
+ends 0 seconds 'time is up' run -q -n 2 $quadratic --seconds 1
+ends 1 seconds 'time is up' run -q -n 2 --model quadratic --delay exp:100 --seconds 0.1
+has why.err 'no round was completed' "no round"
+ends 1 diverged diverged run -n 3 -k 2 -u 5 --model quadratic --lr 1e6 --delay exp:1ms --seconds 60
+has why.err 'learning rate below 1e+06' "diverged"
+if grep -q '^#define HAVE_OPENBLAS 1' "$top_builddir/config.h"; then
+    ends 0 target 'target accuracy reached' run -q -n 2 -u 5 --target-accuracy 0.2 --eval-every 0.1 --seconds 100
+    # workers on which every update is refused are told apart from late ones, and the job does not go on for ever
+    ends 1 diverged diverged run -n 4 -k 3 -u 5 --lr 100 --model mlp --delay exp:10ms --rounds 100000
+    has why.err 'none of its updates could be merged' "refused"
+    ends 1 diverged diverged sim -n 4 -k 3 -u 5 --lr 100 --model mlp --delay exp:10ms --rounds 100000
+fi
+ends 0 rounds 'all rounds done' sim -q -n 2 --model none --delay exp:1ms --rounds 5
+ends 0 seconds 'time is up' sim -q -n 2 --model none --delay exp:1ms --seconds 1
+ends 1 seconds 'time is up' sim -q -n 2 --model none --delay uniform:1,2 --seconds 0.1
+# all workers die
+"$kofn" run -n 2 --seconds 200 $quadratic --json lost.json >lost.out 2>&1 &
+job=$!
+started lost.out $job
+for pid in $(ps -o pid= --ppid $job); do kill -KILL "$pid"; done
+wait $job
+status=$?
+[ $status -eq 1 ] || fail "lost: status $status: $(cat lost.out)"
+has lost.out '(no worker is left)$' "lost"
+[ "$(text ended lost.json)" = workers-lost ] || fail "lost: ended: $(text ended lost.json)"
 exit 0

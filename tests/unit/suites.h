@@ -14,6 +14,7 @@ SUITE(delay)
 SUITE(describe)
 #endif
 SUITE(display)
+SUITE(ending)
 SUITE(engine)
 SUITE(engine_faults)
 SUITE(engine_histories)

@@ -16,6 +16,7 @@ static const char *const keys[] = {"algorithm",
                                    "k",
                                    "local_steps",
                                    "transport",
+                                   "ended",
                                    "rounds",
                                    "seconds",
                                    "round_time_mean",
@@ -29,9 +30,9 @@ static const char *const keys[] = {"algorithm",
                                    "idle_fraction_mean",
                                    "method",
                                    "per_worker"};
-static const char *const worker_keys[] = {"rank",     "host",     "pid",     "state", "updates",
-                                          "merged",   "late",     "refused", "lost",  "first_k",
-                                          "late_p50", "late_p99", "cause"};
+static const char *const worker_keys[] = {
+    "rank",    "host", "pid",     "state",    "updates",  "merged",           "late",
+    "refused", "lost", "first_k", "late_p50", "late_p99", "update_time_mean", "cause"};
 
 static void fill(struct kofn_result *result, uint32_t workers)
 {
@@ -86,6 +87,7 @@ static void test_keys_are_always_there(void)
         CU_ASSERT_PTR_NOT_NULL(json_object_get(json, keys[i]));
     CU_ASSERT(json_is_null(json_object_get(json, "round_time_mean")));
     CU_ASSERT(json_is_null(json_object_get(json, "transport")));
+    CU_ASSERT(json_is_null(json_object_get(json, "ended")));
     CU_ASSERT_EQUAL(json_array_size(json_object_get(json, "per_worker")), 2);
     worker = json_array_get(json_object_get(json, "per_worker"), 1);
     CU_ASSERT_EQUAL(json_object_size(worker), KOFN_ARRAY_SIZE(worker_keys));
@@ -97,6 +99,39 @@ static void test_keys_are_always_there(void)
     CU_ASSERT(json_is_null(json_object_get(worker, "cause")));
     CU_ASSERT(json_is_null(json_object_get(worker, "pid")));
     json_decref(json);
+    kofn_result_free(&result);
+}
+
+/* How a job ended, and what an update took, stand in the JSON as in what people read. */
+static void test_end_and_update_time(void)
+{
+    struct kofn_result result;
+    char *text = NULL;
+    json_t *json, *workers;
+    size_t length;
+    FILE *stream;
+
+    fill(&result, 3);
+    result.ended = KOFN_ENDED_WORKERS_LOST;
+    result.rounds = 1;
+    result.members[0].finished = 2; /* and compute_mean alone is known */
+    result.members[1].finished = 2;
+    result.members[1].pace_mean = 0.02;
+    json = written(&result);
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(json, "ended")), "workers-lost");
+    workers = json_object_get(json, "per_worker");
+    CU_ASSERT_EQUAL(
+        json_real_value(json_object_get(json_array_get(workers, 0), "update_time_mean")), 0.01);
+    CU_ASSERT_EQUAL(
+        json_real_value(json_object_get(json_array_get(workers, 1), "update_time_mean")), 0.02);
+    CU_ASSERT(json_is_null(json_object_get(json_array_get(workers, 2), "update_time_mean")));
+    json_decref(json);
+    stream = open_memstream(&text, &length);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+    kofn_result_print_summary(&result, stream);
+    fclose(stream);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, ": 1 round in - (no worker is left)\n"));
+    free(text);
     kofn_result_free(&result);
 }
 
@@ -253,6 +288,7 @@ void kofn_suite_result(void)
     CU_pSuite suite = CU_add_suite("result", NULL, NULL);
 
     CU_add_test(suite, "keys are always there", test_keys_are_always_there);
+    CU_add_test(suite, "end and update time", test_end_and_update_time);
     CU_add_test(suite, "text that is no UTF-8", test_text_that_is_no_utf8);
     CU_add_test(suite, "means", test_means);
     CU_add_test(suite, "no rounds", test_no_rounds);
