@@ -261,7 +261,8 @@ static void test_steps(void)
     kofn_sim_close(sim);
     sim = sim_open(&attr);
     sim_next(sim, &whole);
-    CU_ASSERT_EQUAL(memcmp(&report, &whole, sizeof(report)), 0);
+    CU_ASSERT_EQUAL(memcmp(&report, &whole, offsetof(struct kofn_round_report, contributions)), 0);
+    CU_ASSERT_EQUAL(report.contributions, whole.contributions);
     kofn_sim_close(sim);
 }
 
