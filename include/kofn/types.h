@@ -176,7 +176,7 @@ struct kofn_member_report {
     uint32_t epoch;
     int32_t pid; /* on its host; 0 if it never came */
     enum kofn_member_state state;
-    enum kofn_cause cause;
+    enum kofn_cause cause; /* none, unless it is late */
     char host[KOFN_NAME_BYTES];
     uint32_t round, updates; /* where its last beat says it is */
     uint64_t finished;
@@ -187,7 +187,8 @@ struct kofn_member_report {
     uint64_t publications;
     uint64_t first_k; /* rounds in which it was one of the first K */
     double late_p50,
-        late_p99; /* seconds behind the median worker of the round; NaN before the first round */
+        late_p99; /* seconds behind the median worker of a round; one that is not there as it closes
+                     is taken to need one more local update; NaN before the first round */
     double pace;  /* seconds from one local update to the next lately, those cut off included */
     double compute_mean;       /* seconds a finished local update took */
     double post_mean;          /* seconds from the end of an update to its arrival */
@@ -195,6 +196,7 @@ struct kofn_member_report {
     double idle_fraction;      /* 1 - compute / wall time since it joined; NaN before that */
     uint64_t last_progress_ns; /* time of its last beat or publication */
     double pace_mean;          /* pace over all closed rounds; NaN before the first update */
+    double silence; /* seconds in which it owed a local update and none came; 0 if it owes none */
 };
 
 struct kofn_worker; /* one worker's end; used by one thread at a time */

@@ -24,12 +24,12 @@ const char *kofn_cause_name(enum kofn_cause cause)
     return (size_t)cause < KOFN_ARRAY_SIZE(names) ? names[cause] : "unknown";
 }
 
-static void say_slow(const struct kofn_server *server, uint32_t rank, uint64_t now)
+static void say_slow(const struct kofn_server *server, uint32_t rank)
 {
     const struct kofn_round *round = &server->round;
     const struct kofn_peer *peer = &server->peers[rank];
     double median = round->median_pace_ns, pace = round->members[rank].pace_ns;
-    double silent = (double)kofn_round_silence(round, rank, now);
+    double silent = (double)round->members[rank].silent_ns;
     bool waited = round->config.algorithm->needs_all && !kofn_round_deadline(round);
 
     if (pace > silent)
@@ -46,7 +46,7 @@ static void say_slow(const struct kofn_server *server, uint32_t rank, uint64_t n
                  waited ? "the others wait for it" : "nobody waits for it");
 }
 
-static void say_suspect(const struct kofn_server *server, uint32_t rank, uint64_t now)
+static void say_suspect(const struct kofn_server *server, uint32_t rank)
 {
     const struct kofn_round *round = &server->round;
     const struct kofn_peer *peer = &server->peers[rank];
@@ -55,7 +55,7 @@ static void say_suspect(const struct kofn_server *server, uint32_t rank, uint64_
              "rank %u (%s, pid %u): suspect: no local update for %.1f s in round %u; going on "
              "without it "
              "(K = %u of %u left)",
-             rank, peer->host, peer->pid, (double)kofn_round_silence(round, rank, now) / 1e9,
+             rank, peer->host, peer->pid, (double)round->members[rank].silent_ns / 1e9,
              round->number, KOFN_MIN(round->asked, round->available), round->available);
 }
 
@@ -67,7 +67,7 @@ static void say_better(const struct kofn_server *server, uint32_t rank, const ch
              peer->pid, what, server->round.number);
 }
 
-void kofn__report_states(struct kofn_server *server, uint64_t now)
+void kofn__report_states(struct kofn_server *server)
 {
     for (uint32_t rank = 0; rank < server->attr.workers; rank++) {
         const struct kofn_member *member = &server->round.members[rank];
@@ -77,13 +77,13 @@ void kofn__report_states(struct kofn_server *server, uint64_t now)
         if (state == peer->announced)
             continue;
         if (state == KOFN_MEMBER_SUSPECT)
-            say_suspect(server, rank, now);
+            say_suspect(server, rank);
         else if (peer->announced == KOFN_MEMBER_SUSPECT && kofn_member_available(member))
             say_better(server, rank, "is back");
         else if (state == KOFN_MEMBER_READY && peer->announced == KOFN_MEMBER_SLOW)
             say_better(server, rank, "keeps up again");
         if (state == KOFN_MEMBER_SLOW)
-            say_slow(server, rank, now);
+            say_slow(server, rank);
         peer->announced = state;
     }
 }
@@ -93,13 +93,12 @@ int kofn_server_member(const struct kofn_server *server, uint32_t rank,
 {
     struct kofn_member_report result;
     const struct kofn_peer *peer;
-    struct kofn_usual usual;
+    uint64_t now = kofn_now_ns();
 
     if (rank >= server->attr.workers)
         return KOFN_INVALID;
     peer = &server->peers[rank];
-    usual = kofn_round_usual(&server->round);
-    kofn_round_member(&server->round, rank, kofn_now_ns(), &usual, &result);
+    kofn_round_member(&server->round, rank, now, kofn_round_recent(&server->round, now), &result);
     result.epoch = peer->epoch;
     result.pid = (int32_t)peer->pid;
     snprintf(result.host, sizeof(result.host), "%s", peer->host);

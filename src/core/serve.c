@@ -226,7 +226,7 @@ static int tick(struct kofn_server *server, uint64_t now)
     now = kofn_now_ns(); /* who has joined or gone did so at times of their own */
     beats(server, now);
     kofn_round_tick(&server->round, now);
-    kofn__report_states(server, now);
+    kofn__report_states(server);
     return 0;
 }
 

@@ -167,7 +167,7 @@ int kofn_server_step(struct kofn_server *server, uint64_t timeout, struct kofn_r
     kofn__merge_round(server);
     fill_report(server, report);
     open_next(server);
-    kofn__report_states(server, server->published_ns);
+    kofn__report_states(server);
     return 0;
 }
 

@@ -210,6 +210,6 @@ const char *kofn__merge_late(struct kofn_server *server, uint32_t rank,
 /* ---- report.c ---- */
 
 /* Tells the log about members whose state has changed. */
-void kofn__report_states(struct kofn_server *server, uint64_t now);
+void kofn__report_states(struct kofn_server *server);
 
 #endif

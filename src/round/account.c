@@ -20,6 +20,13 @@ static double idle(const struct kofn_member *member, uint64_t now)
     return member->joined_ns && wall > 0 ? KOFN_MAX(0.0, 1 - (double)member->busy_ns / wall) : NAN;
 }
 
+static double silence(const struct kofn_round *round, uint32_t rank, uint64_t now)
+{
+    return kofn_member_connected(&round->members[rank])
+               ? (double)kofn_round_silence(round, rank, now) / 1e9
+               : 0;
+}
+
 void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t now,
                        const struct kofn_usual *usual, struct kofn_member_report *report)
 {
@@ -29,7 +36,7 @@ void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t n
         .rank = rank,
         .epoch = member->epoch,
         .state = member->state,
-        .cause = kofn_round_cause_beside(round, rank, usual),
+        .cause = kofn_round_cause(round, rank, usual),
         .round = member->round,
         .updates = member->updates,
         .finished = member->finished,
@@ -48,6 +55,7 @@ void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t n
         .idle_fraction = idle(member, now),
         .last_progress_ns = member->progress_ns,
         .pace_mean = member->busy_ns ? mean_seconds(member->busy_ns, member->finished) : NAN,
+        .silence = silence(round, rank, now),
     };
 }
 

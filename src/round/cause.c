@@ -1,7 +1,20 @@
-/* cause.c: why a worker is late, from the times in its stamps. */
-#include "round/round.h"
+/* cause.c: why a worker is late: what takes it so long, against what is usual. */
+#include "round/watch.h"
 
-#define CAUSE_RATIO 1.5 /* a time that is this much above the median's explains lateness */
+#include "base/clock.h"
+
+#define RECENT_NS (100 * KOFN_NS_PER_MS)
+#define CAUSE_SHARE 0.5 /* of a usual update: so much longer under way explains lateness */
+
+static double pace_mean(const struct kofn_member *member)
+{
+    return member->finished ? (double)member->busy_ns / (double)member->finished : 0;
+}
+
+static double pace(const struct kofn_member *member)
+{
+    return member->pace_ns;
+}
 
 static double post_mean(const struct kofn_member *member)
 {
@@ -13,47 +26,80 @@ static double wait_mean(const struct kofn_member *member)
     return member->publications ? (double)member->wait_ns / (double)member->publications : 0;
 }
 
+/* Over the workers that have got anywhere. */
 static double median_of(const struct kofn_round *round,
                         double (*mean)(const struct kofn_member *member))
 {
     size_t count = 0;
 
     for (uint32_t rank = 0; rank < round->config.workers; rank++)
-        if (round->members[rank].timed_updates)
+        if (round->members[rank].busy_ns && round->members[rank].finished)
             round->scratch[count++] = mean(&round->members[rank]);
     return kofn_median(round->scratch, count);
 }
 
 struct kofn_usual kofn_round_usual(const struct kofn_round *round)
 {
-    return (struct kofn_usual){.compute = median_of(round, kofn_member_compute_mean),
+    return (struct kofn_usual){.pace_mean = median_of(round, pace_mean),
+                               .pace = median_of(round, pace),
                                .post = median_of(round, post_mean),
                                .wait = median_of(round, wait_mean)};
 }
 
-enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank)
+const struct kofn_usual *kofn_round_recent(const struct kofn_round *round, uint64_t now)
 {
-    struct kofn_usual usual = kofn_round_usual(round);
+    struct kofn_recent *recent = round->recent;
 
-    return kofn_round_cause_beside(round, rank, &usual);
+    if (!recent->at_ns || now - recent->at_ns >= RECENT_NS || recent->number != round->number ||
+        recent->phase != round->phase || recent->publications != round->publications)
+        *recent = (struct kofn_recent){kofn_round_usual(round), now, round->number,
+                                       round->publications, round->phase};
+    return &recent->usual;
 }
 
-enum kofn_cause kofn_round_cause_beside(const struct kofn_round *round, uint32_t rank,
-                                        const struct kofn_usual *usual)
+/* How much longer a local update takes @member than is usual, ns: lately if it is slow now, else
+ * over the whole job; 0 where that is too little to speak of, or may be an accident.
+ */
+static double lag(const struct kofn_round *round, const struct kofn_member *member,
+                  const struct kofn_usual *usual)
+{
+    double lost =
+        (double)member->busy_ns - KOFN_SLOW_ENTER * usual->pace_mean * (double)member->finished;
+
+    if (member->state == KOFN_MEMBER_SLOW && usual->pace > 0 &&
+        member->pace_ns > KOFN_SLOW_ENTER * usual->pace)
+        return member->pace_ns - usual->pace;
+    if (member->finished && kofn_watch_evident(round, lost, usual->pace_mean))
+        return pace_mean(member) - usual->pace_mean;
+    return 0;
+}
+
+/* Are the publications of @member, @ns each beyond what is usual, late by that? */
+static bool holds_up(const struct kofn_round *round, const struct kofn_member *member, double ns,
+                     double pace)
+{
+    return kofn_watch_evident(round, (ns - CAUSE_SHARE * pace) * (double)member->publications,
+                              pace);
+}
+
+enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank,
+                                 const struct kofn_usual *usual)
 {
     const struct kofn_member *member = &round->members[rank];
-    double post, wait;
+    double behind = lag(round, member, usual), post, wait;
 
     if (member->state == KOFN_MEMBER_GONE)
         return KOFN_CAUSE_DEAD;
-    if (!(usual->compute > 0) || !member->publications)
+    if (member->state == KOFN_MEMBER_SUSPECT)
         return KOFN_CAUSE_NONE;
-    if (kofn_member_compute_mean(member) > CAUSE_RATIO * usual->compute)
-        return KOFN_CAUSE_COMPUTE;
     /* what holds up everybody alike makes nobody late */
     post = post_mean(member) - usual->post;
     wait = wait_mean(member) - usual->wait;
-    if (KOFN_MAX(post, wait) < (CAUSE_RATIO - 1) * usual->compute)
+    if (behind > 0) /* one that goes on computing has posted in that time, too */
+        return kofn_algorithm_goes_on(round->config.algorithm) && post > CAUSE_SHARE * behind
+                   ? KOFN_CAUSE_NETWORK
+                   : KOFN_CAUSE_COMPUTE;
+    if (!holds_up(round, member, KOFN_MAX(post, wait), usual->pace_mean))
         return KOFN_CAUSE_NONE;
     return post >= wait ? KOFN_CAUSE_NETWORK : KOFN_CAUSE_SERVER;
 }

@@ -10,6 +10,8 @@ void kofn_member_join(struct kofn_member *member, uint32_t epoch, uint64_t now)
     member->timed_round = member->timed_in_round = 0;
     member->held.sequence = 0;
     member->reached = member->barred = false;
+    member->unpaced_ns = 0;
+    member->evidence_ns = 0;
     member->epoch_base = member->finished;
     member->round_base = 0;
     member->progress_ns = member->joined_ns = now;

@@ -54,9 +54,14 @@ struct kofn_member {
     /* Its pace: what a local update takes it lately; see kofn_member_pace(). */
     double pace_ns; /* 0 = not known yet */
     double paced_ns, paced_updates;
-    uint64_t paced_compute_ns, paced_timed; /* of the sums above, what the pace knows already */
-    uint64_t busy_ns; /* computing, in closed rounds, updates that were cut off included */
+    uint64_t paced_compute_ns, paced_count; /* of the sums above, what the pace knows already */
+    uint64_t unpaced_ns; /* computing, in closed rounds, without a sign of life since */
+    uint64_t busy_ns;    /* computing, in closed rounds, updates that were cut off included */
     uint64_t joined_ns, left_ns;
+
+    /* How its state is judged: see watch.h. */
+    double evidence_ns; /* what speaks for another one: time lost (ready) or gained (slow) */
+    uint64_t silent_ns; /* how long it had been silent when its state changed last */
 };
 
 /* True for a worker that an answer can still be expected of. */

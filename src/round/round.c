@@ -14,7 +14,8 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
     round->members = aligned_alloc(KOFN_CACHE_LINE, config->workers * sizeof(*round->members));
     round->lateness = calloc(config->workers, sizeof(*round->lateness));
     round->scratch = calloc(config->workers, sizeof(*round->scratch));
-    if (!round->members || !round->lateness || !round->scratch) {
+    round->recent = calloc(1, sizeof(*round->recent));
+    if (!round->members || !round->lateness || !round->scratch || !round->recent) {
         kofn_round_fini(round);
         return KOFN_NO_MEMORY;
     }
@@ -31,9 +32,11 @@ void kofn_round_fini(struct kofn_round *round)
     free(round->members);
     free(round->lateness);
     free(round->scratch);
+    free(round->recent);
     round->members = NULL;
     round->lateness = NULL;
     round->scratch = NULL;
+    round->recent = NULL;
 }
 
 void kofn_round_next(struct kofn_round *round, uint64_t now)
@@ -539,5 +542,6 @@ void kofn_round_settle(struct kofn_round *round)
     round->loss = publications ? round->loss_sum / publications : NAN;
     kofn_pursuit_add(&round->pursuit, round->config.workers, round->loss, publications);
     round->previous_opened_ns = round->opened_ns;
+    round->previous_closed_ns = round->closed_ns;
     round->phase = KOFN_PHASE_IDLE;
 }

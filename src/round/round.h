@@ -50,6 +50,22 @@ enum kofn_verdict {
     KOFN_VERDICT_KEPT,    /* refused, but what is held before it stays: release neither of them */
 };
 
+/* Medians over the workers, ns: of the time from one local update to the next, over all closed
+ * rounds and lately, those cut off included; of the time from the end of an update to its post; of
+ * the wait for a credit. 0 = not known.
+ */
+struct kofn_usual {
+    double pace_mean, pace, post, wait;
+};
+
+/* The same, as it was at a moment. */
+struct kofn_recent {
+    struct kofn_usual usual;
+    uint64_t at_ns; /* 0 = never */
+    uint32_t number, publications;
+    enum kofn_phase phase;
+};
+
 struct kofn_round {
     struct kofn_round_config config;
     struct kofn_member *members;     /* config.workers */
@@ -70,9 +86,9 @@ struct kofn_round {
     uint64_t steps;     /* local updates of the held ones */
     uint32_t expected;  /* COLLECTING: members that still owe theirs */
     uint64_t opened_ns, closed_ns;
-    uint64_t previous_opened_ns; /* of the round before */
-    uint64_t excused_ns;         /* until then nobody got on: silences are judged from there */
-    uint64_t deadline_ns;        /* from the opening; 0 = none */
+    uint64_t previous_opened_ns, previous_closed_ns; /* of the round before */
+    uint64_t excused_ns;  /* until then nobody got on: silences are judged from there */
+    uint64_t deadline_ns; /* from the opening; 0 = none */
 
     /* The sum that goes into this round: of late updates, and of those that are added on time. */
     uint32_t late_count; /* publications */
@@ -86,6 +102,7 @@ struct kofn_round {
 
     uint32_t publications, refused; /* arrived, refused, in this round */
     double median_pace_ns;          /* of the last tick; 0 = not known */
+    struct kofn_recent *recent;     /* what kofn_round_recent() found last */
     struct kofn_deadline deadline;
     struct kofn_pursuit pursuit;
 };
@@ -149,7 +166,8 @@ uint32_t kofn_round_room(const struct kofn_round *round);
 void kofn_round_tick(struct kofn_round *round, uint64_t now);
 
 /* When the open round may close without its K, or 0; and for how long work has been owed by @rank
- * in silence (over several rounds, if it has not taken their models).
+ * in silence (over several rounds, if it has not taken their models), until the round closed if it
+ * has.
  */
 uint64_t kofn_round_deadline(const struct kofn_round *round);
 uint64_t kofn_round_silence(const struct kofn_round *round, uint32_t rank, uint64_t now);
@@ -190,19 +208,18 @@ void kofn_round_settle(struct kofn_round *round);
 
 /* ---- statistics ---- */
 
-/* Medians over the workers: of a local update's time, of the time from its end to its post, of the
- * wait for a credit; ns. Costs O(N).
- */
-struct kofn_usual {
-    double compute, post, wait;
-};
+/* What is usual among the workers, as it is now. Costs O(N). */
 struct kofn_usual kofn_round_usual(const struct kofn_round *round);
 
-/* Why @rank is late, from the times in its stamps against what is usual. */
-enum kofn_cause kofn_round_cause_beside(const struct kofn_round *round, uint32_t rank,
-                                        const struct kofn_usual *usual);
+/* The same, for one look at all the workers: looked up once, until something happens that could
+ * change it, and at least every 100 ms.
+ */
+const struct kofn_usual *kofn_round_recent(const struct kofn_round *round, uint64_t now);
 
-/* The same, against the medians of all as they are now. O(N). */
-enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank);
+/* Why @rank is, or was, late, against what is usual: KOFN_CAUSE_NONE where it is not, where too
+ * little is known of it, and where nothing but its silence is.
+ */
+enum kofn_cause kofn_round_cause(const struct kofn_round *round, uint32_t rank,
+                                 const struct kofn_usual *usual);
 
 #endif

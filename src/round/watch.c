@@ -2,12 +2,10 @@
 
 #include "base/clock.h"
 
-#define SLOW_ENTER 2.0     /* times the median pace: slow from here */
-#define SLOW_LEAVE 1.5     /* and no longer below this */
 #define SUSPECT_PACES 20.0 /* times its own pace without progress, and the configured time */
 #define QUIET_PACES 2.0    /* so long, and half the configured time: nothing comes of it for now */
-#define PACE_UPDATES 24.0  /* about so many of its last local updates make the pace of a worker */
-#define LONGEST 1e18       /* ns, 31 years: of an arrival that is no more than reckoned */
+#define QUIET_USUAL 4      /* times the usual silence: no sign of anybody */
+#define EVIDENT_PACES 16.0 /* usual local updates: less lost, or gained, may be an accident */
 
 void kofn_watch_membership(struct kofn_round *round)
 {
@@ -32,112 +30,44 @@ void kofn_watch_membership(struct kofn_round *round)
         round->wait_for = KOFN_MIN(round->wait_for, round->reached);
 }
 
-/* When @member reached (or, at its pace in this round, would reach) its U-th local update, in ns
- * from the opening; a member without a finished update is taken to be at half of its first.
- */
-static double arrival(const struct kofn_round *round, const struct kofn_member *member,
-                      uint64_t now)
-{
-    double elapsed = (double)(now - round->opened_ns), done = 0.5;
-
-    if (member->reached)
-        return (double)(member->reached_ns - round->opened_ns);
-    if (member->round == round->number && member->updates)
-        done = member->updates;
-    return KOFN_MIN(elapsed * KOFN_MAX(1.0, round->config.local_steps / done), LONGEST);
-}
-
-/* The closed round's sample of @member: when it arrived or, for one that is on its way, when it
- * would have. Workers that are cut off before their U-th update never arrive at all: without them
- * the deadline would shrink by itself. Of one that has not finished an update nothing is known yet.
- */
-static void sample_closed(struct kofn_round *round, struct kofn_member *member, uint64_t now)
-{
-    bool on_its_way =
-        kofn_member_available(member) && member->round == round->number && member->updates > 0;
-
-    member->sampled = member->reached || on_its_way;
-    if (member->sampled)
-        kofn_deadline_add(&round->deadline, arrival(round, member, now));
-}
-
-void kofn_watch_late(struct kofn_round *round, struct kofn_member *member,
-                     const struct kofn_stamp *stamp, uint64_t now)
-{
-    double elapsed = (double)(now - round->previous_opened_ns);
-
-    if (member->sampled || stamp->from || stamp->round + 1 != round->number)
-        return;
-    member->sampled = true;
-    kofn_deadline_add(&round->deadline,
-                      elapsed * KOFN_MAX(1.0, (double)round->config.local_steps / stamp->updates));
-}
-
-/* The closed round's part of @member's pace. A worker that computes until its round closes has used
- * all of the round's time; of one that waits for the others, the stamps say what it has used.
- */
-static void sample_pace(const struct kofn_round *round, struct kofn_member *member, uint64_t now)
-{
-    bool all_of_it =
-        kofn_algorithm_goes_on(round->config.algorithm) && member->round == round->number;
-    double keep = 1 - KOFN_MIN(0.5, round->config.local_steps / PACE_UPDATES);
-    uint64_t updates = member->timed_updates - member->paced_timed;
-    uint64_t busy = member->compute_ns - member->paced_compute_ns;
-
-    if (all_of_it) {
-        busy = now - round->opened_ns;
-        updates = member->updates;
-    }
-    if (updates || all_of_it)
-        kofn_member_pace(member, (double)busy, (double)updates, keep);
-    member->busy_ns += busy;
-    member->paced_timed = member->timed_updates;
-    member->paced_compute_ns = member->compute_ns;
-}
-
-void kofn_watch_closed(struct kofn_round *round, uint64_t now)
-{
-    size_t count = 0;
-    double median;
-
-    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
-        if (kofn_member_connected(&round->members[rank]))
-            round->scratch[count++] = arrival(round, &round->members[rank], now);
-        sample_closed(round, &round->members[rank], now);
-        if (kofn_member_available(&round->members[rank]))
-            sample_pace(round, &round->members[rank], now);
-    }
-    median = kofn_median(round->scratch, count);
-    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
-        const struct kofn_member *member = &round->members[rank];
-        double behind = arrival(round, member, now) - median;
-
-        if (kofn_member_connected(member))
-            kofn_histogram_record(&round->lateness[rank], behind > 0 ? (uint64_t)behind : 0);
-    }
-}
-
-/* True while the round waits for something that @member has not done yet. */
-static bool works(const struct kofn_round *round, const struct kofn_member *member)
+/* True if @member has not done yet what the round waits, or waited, for. */
+static bool owes_work(const struct kofn_round *round, const struct kofn_member *member)
 {
     bool done = member->reached ||
                 (member->round == round->number && member->updates >= round->config.local_steps);
 
-    return round->phase == KOFN_PHASE_OPEN &&
-           (round->config.algorithm->worker_may != KOFN_WORKER_WAITS || !done);
+    return round->config.algorithm->worker_may != KOFN_WORKER_WAITS || !done;
 }
 
-/* Who was in the last round may have waited for this one to open; who was not even there has owed
- * work all the time since it last got further, however many rounds have come and gone.
+/* Has @member done its part in the last round, so that it could but wait for this one to open? */
+static bool has_waited(const struct kofn_round *round, const struct kofn_member *member)
+{
+    if (round->config.algorithm->worker_may != KOFN_WORKER_WAITS)
+        return false;
+    return member->reached_ns >= round->previous_opened_ns ||
+           (member->round + 1 == round->number && member->updates >= round->config.local_steps);
+}
+
+/* Who was in the last round has waited for this one while that was merged; who was not even there
+ * has owed work all the time since it last got further, however many rounds have come and gone.
+ * Once the round has closed, no silence gets longer.
  */
 static uint64_t silence(const struct kofn_round *round, const struct kofn_member *member,
                         uint64_t now)
 {
-    uint64_t since = member->progress_ns;
+    uint64_t since = member->progress_ns, waited = 0, merging;
 
-    if (member->round + 1 >= round->number)
+    if (!owes_work(round, member))
+        return 0;
+    if (round->phase != KOFN_PHASE_OPEN)
+        now = round->closed_ns ? round->closed_ns : round->opened_ns;
+    if (member->round == round->number || has_waited(round, member)) {
         since = KOFN_MAX(since, round->opened_ns);
-    return works(round, member) && now > since ? now - since : 0;
+    } else if (member->round + 1 == round->number) {
+        merging = KOFN_MAX(since, round->previous_closed_ns);
+        waited = round->opened_ns - KOFN_MIN(merging, round->opened_ns);
+    }
+    return now > since + waited ? now - since - waited : 0;
 }
 
 /* What a local update takes @member, as far as anything is known of it. Until the first round has
@@ -175,6 +105,8 @@ static double expected_pace(const struct kofn_round *round, const struct kofn_me
  */
 static bool all_quiet(const struct kofn_round *round, uint64_t now)
 {
+    if (round->phase != KOFN_PHASE_OPEN)
+        return false;
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         const struct kofn_member *member = &round->members[rank];
         double limit = KOFN_MAX((double)round->config.suspect_after / 2,
@@ -195,36 +127,84 @@ static bool is_suspect(const struct kofn_round *round, const struct kofn_member 
     double pace = expected_pace(round, member);
     uint64_t silent = KOFN_MIN(silence(round, member, now), now - KOFN_MIN(now, round->excused_ns));
 
-    return pace > 0 && silent >= round->config.suspect_after &&
+    return round->phase == KOFN_PHASE_OPEN && pace > 0 && silent >= round->config.suspect_after &&
            (double)silent >= SUSPECT_PACES * pace;
 }
 
-/* Slow are those whose local updates take a multiple of the median; a silence counts as a long
- * update. Both must have lasted for a while: a few updates that fell long, or a moment without the
- * CPU, say nothing.
- */
-static bool is_slow(const struct kofn_round *round, const struct kofn_member *member, uint64_t now)
+bool kofn_watch_evident(const struct kofn_round *round, double ns, double pace)
 {
-    double median = round->median_pace_ns;
-    double silent = (double)silence(round, member, now);
-    double limit = member->state == KOFN_MEMBER_SLOW ? SLOW_LEAVE : SLOW_ENTER;
-    bool evident = member->state == KOFN_MEMBER_SLOW || member->paced_ns >= PACE_UPDATES * median;
+    return pace > 0 &&
+           ns >= KOFN_MAX(EVIDENT_PACES * pace, (double)round->config.suspect_after / 8);
+}
 
-    if (!(median > 0))
-        return false;
-    return (evident && member->pace_ns > limit * median) ||
+void kofn_watch_weigh(const struct kofn_round *round, struct kofn_member *member, double ns,
+                      double updates)
+{
+    double pace = round->median_pace_ns, change;
+    double most = 2 * KOFN_MAX(EVIDENT_PACES * pace, (double)round->config.suspect_after / 8);
+
+    if (!(pace > 0))
+        return;
+    change = member->state == KOFN_MEMBER_SLOW ? KOFN_SLOW_LEAVE * pace * updates - ns
+                                               : ns - KOFN_SLOW_ENTER * pace * updates;
+    member->evidence_ns = KOFN_MIN(KOFN_MAX(member->evidence_ns + change, 0), most);
+}
+
+/* What half of the workers have been silent for at most: with many workers a core that is long. Of
+ * two it is the shorter silence.
+ */
+static uint64_t usual_silence(struct kofn_round *round, uint64_t now)
+{
+    size_t count = 0, longest = 0;
+
+    for (uint32_t rank = 0; rank < round->config.workers; rank++) {
+        if (!kofn_member_available(&round->members[rank]))
+            continue;
+        round->scratch[count] = (double)silence(round, &round->members[rank], now);
+        if (round->scratch[count] > round->scratch[longest])
+            longest = count;
+        count++;
+    }
+    if (count && count % 2 == 0)
+        round->scratch[longest] = round->scratch[--count];
+    return (uint64_t)kofn_median(round->scratch, count);
+}
+
+/* Slow are those whose local updates take a multiple of the median, and have done so for long
+ * enough; a silence well beyond the usual one counts as a long update.
+ */
+static bool gets_slow(const struct kofn_round *round, const struct kofn_member *member,
+                      uint64_t usual, uint64_t now)
+{
+    uint64_t silence_ns = silence(round, member, now);
+    double median = round->median_pace_ns;
+    double silent = (double)(silence_ns - KOFN_MIN(silence_ns, QUIET_USUAL * usual));
+
+    return (member->pace_ns > KOFN_SLOW_ENTER * median &&
+            kofn_watch_evident(round, member->evidence_ns, median)) ||
            (silent > SUSPECT_PACES / 2 * median &&
             silent >= (double)round->config.suspect_after / 4);
 }
 
+/* Only finished updates speak for a slow one. */
+static bool keeps_up(const struct kofn_round *round, const struct kofn_member *member)
+{
+    return member->pace_ns < KOFN_SLOW_LEAVE * round->median_pace_ns &&
+           kofn_watch_evident(round, member->evidence_ns, round->median_pace_ns);
+}
+
 static enum kofn_member_state judge(const struct kofn_round *round,
-                                    const struct kofn_member *member, uint64_t now)
+                                    const struct kofn_member *member, uint64_t usual, uint64_t now)
 {
     if (is_suspect(round, member, now))
         return KOFN_MEMBER_SUSPECT;
-    if (member->state == KOFN_MEMBER_SUSPECT || member->state == KOFN_MEMBER_JOINING)
-        return member->state; /* only progress makes them ready: see kofn_round_beat() */
-    return is_slow(round, member, now) ? KOFN_MEMBER_SLOW : KOFN_MEMBER_READY;
+    if (!(round->median_pace_ns > 0))
+        return member->state;
+    if (member->state == KOFN_MEMBER_READY && gets_slow(round, member, usual, now))
+        return KOFN_MEMBER_SLOW;
+    if (member->state == KOFN_MEMBER_SLOW && keeps_up(round, member))
+        return KOFN_MEMBER_READY;
+    return member->state; /* others become ready by progress alone: see kofn_round_beat() */
 }
 
 static double median_pace(struct kofn_round *round)
@@ -244,21 +224,29 @@ static double median_pace(struct kofn_round *round)
 void kofn_watch_tick(struct kofn_round *round, uint64_t now)
 {
     bool changed = false;
+    uint64_t usual;
 
     if (!round->number)
         return;
     round->median_pace_ns = median_pace(round);
     if (all_quiet(round, now))
         round->excused_ns = now;
+    usual = usual_silence(round, now);
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         struct kofn_member *member = &round->members[rank];
         enum kofn_member_state state;
 
         if (!kofn_member_connected(member))
             continue;
-        state = judge(round, member, now);
-        changed |= state != member->state;
+        state = judge(round, member, usual, now);
+        if (state == member->state)
+            continue;
+        member->silent_ns = silence(round, member, now);
+        member->evidence_ns = 0;
+        if (state == KOFN_MEMBER_SUSPECT)
+            member->unpaced_ns = 0;
         member->state = state;
+        changed = true;
     }
     if (changed)
         kofn_watch_membership(round);

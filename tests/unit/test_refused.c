@@ -316,12 +316,12 @@ static void test_back_and_slow(void)
     engine.log = caught.log;
     engine.server->peers[1].announced = KOFN_MEMBER_SUSPECT;
     engine.server->round.members[1].state = KOFN_MEMBER_SLOW;
-    kofn__report_states(engine.server, kofn_now_ns());
+    kofn__report_states(engine.server);
     CU_ASSERT_EQUAL(caught.count, 2); /* both */
     engine.server->peers[1].announced = KOFN_MEMBER_SUSPECT;
     engine.server->round.members[1].state = KOFN_MEMBER_READY;
     caught.count = 0;
-    kofn__report_states(engine.server, kofn_now_ns());
+    kofn__report_states(engine.server);
     CU_ASSERT(kofn_caught_one(&caught, "is back"));
     engine_close(&engine);
 }

@@ -327,35 +327,6 @@ static void test_silence_goes_on_over_rounds(void)
     fixture_close(&fixture);
 }
 
-/* Slow is who takes more than twice the median's time, until it takes less than 1.5 times. */
-static void test_slow_has_two_thresholds(void)
-{
-    struct kofn_round_config config = fixture_config("stsyn", 3, 3, 1);
-    static const struct {
-        double pace;
-        enum kofn_member_state state;
-    } steps[] = {{190, KOFN_MEMBER_READY},
-                 {210, KOFN_MEMBER_SLOW},
-                 {160, KOFN_MEMBER_SLOW},
-                 {140, KOFN_MEMBER_READY},
-                 {190, KOFN_MEMBER_READY}};
-    struct fixture fixture;
-
-    fixture_open(&fixture, &config);
-    for (uint32_t rank = 0; rank < 3; rank++) {
-        fixture_beat(&fixture, rank, 1, 0);
-        fixture.round.members[rank].pace_ns = 100e6;
-        fixture.round.members[rank].paced_ns = 24 * 100e6;
-    }
-    for (size_t i = 0; i < KOFN_ARRAY_SIZE(steps); i++) {
-        fixture.round.members[2].pace_ns = steps[i].pace * 1e6;
-        kofn_round_tick(&fixture.round, fixture.now);
-        CU_ASSERT_EQUAL(fixture.round.members[2].state, steps[i].state);
-        CU_ASSERT_EQUAL(fixture.round.available, 3); /* slow ones are still waited for */
-    }
-    fixture_close(&fixture);
-}
-
 /* What overlaps work that is settled is never taken; the remainder is. */
 static void test_overlap_is_covered(void)
 {
@@ -440,49 +411,6 @@ static void test_a_new_membership_starts_afresh(void)
     fixture_close(&fixture);
 }
 
-/* A worker is late because of what differs from the others. */
-static void test_cause_of_lateness(void)
-{
-    struct kofn_round_config config = fixture_config("stsyn", 5, 5, 1);
-    struct fixture fixture;
-
-    fixture_open(&fixture, &config);
-    for (uint32_t rank = 0; rank < 5; rank++) {
-        struct kofn_stamp stamp = fixture_stamp(&fixture, rank, 1, 0, 1);
-
-        stamp.compute_ns *= rank == 1 ? 3 : 1;
-        stamp.post_ns = rank == 2 ? 8000000 : 100;
-        stamp.wait_ns = rank == 3 ? 8000000 : 100;
-        kofn_round_arrive(&fixture.round, rank, &stamp, fixture.now);
-    }
-    CU_ASSERT_EQUAL(kofn_round_cause(&fixture.round, 0), KOFN_CAUSE_NONE);
-    CU_ASSERT_EQUAL(kofn_round_cause(&fixture.round, 1), KOFN_CAUSE_COMPUTE);
-    CU_ASSERT_EQUAL(kofn_round_cause(&fixture.round, 2), KOFN_CAUSE_NETWORK);
-    CU_ASSERT_EQUAL(kofn_round_cause(&fixture.round, 3), KOFN_CAUSE_SERVER);
-    kofn_round_leave(&fixture.round, 4, false, 0, fixture.now);
-    CU_ASSERT_EQUAL(kofn_round_cause(&fixture.round, 4), KOFN_CAUSE_DEAD);
-    fixture_close(&fixture);
-}
-
-/* What holds up everybody alike makes nobody late. */
-static void test_a_server_that_is_slow(void)
-{
-    struct kofn_round_config config = fixture_config("stsyn", 3, 3, 1);
-    struct fixture fixture;
-
-    fixture_open(&fixture, &config);
-    for (uint32_t rank = 0; rank < 3; rank++) {
-        struct kofn_stamp stamp = fixture_stamp(&fixture, rank, 1, 0, 1);
-
-        stamp.wait_ns = 80000000;
-        stamp.post_ns = 80000000;
-        kofn_round_arrive(&fixture.round, rank, &stamp, fixture.now);
-    }
-    for (uint32_t rank = 0; rank < 3; rank++)
-        CU_ASSERT_EQUAL(kofn_round_cause(&fixture.round, rank), KOFN_CAUSE_NONE);
-    fixture_close(&fixture);
-}
-
 void kofn_suite_round(void)
 {
     CU_pSuite suite = CU_add_suite("round", NULL, NULL);
@@ -505,11 +433,8 @@ void kofn_suite_round(void)
     CU_add_test(suite, "suspects are not waited for and come back",
                 test_suspects_are_not_waited_for_and_come_back);
     CU_add_test(suite, "silence goes on over rounds", test_silence_goes_on_over_rounds);
-    CU_add_test(suite, "slow has two thresholds", test_slow_has_two_thresholds);
     CU_add_test(suite, "overlap is covered", test_overlap_is_covered);
     CU_add_test(suite, "late work can be refused", test_late_work_can_be_refused);
     CU_add_test(suite, "the end refuses what is behind it", test_the_end_refuses_what_is_behind_it);
     CU_add_test(suite, "a new membership starts afresh", test_a_new_membership_starts_afresh);
-    CU_add_test(suite, "cause of lateness", test_cause_of_lateness);
-    CU_add_test(suite, "a server that is slow", test_a_server_that_is_slow);
 }

@@ -4,7 +4,8 @@
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
 
-#include "tests/unit/round_fixture.h"
+#include "base/random.h"
+#include "tests/unit/watch_fixture.h"
 
 /* @ms pass, and the clock ticks all the while. */
 static void tick_for(struct fixture *fixture, uint64_t ms)
@@ -164,12 +165,173 @@ static void test_slow_needs_evidence(void)
     }
     CU_ASSERT(slow_from >= 8); /* 24 of the others' updates */
     fixture_beat(&fixture, 0, fixture.round.number, 1);
-    fixture_beat(&fixture, 1, fixture.round.number, 1);
-    tick_for(&fixture, 200);
-    CU_ASSERT_NOT_EQUAL(fixture.round.members[0].state, KOFN_MEMBER_SLOW);
-    tick_for(&fixture, 200);
+    for (uint32_t i = 1; i <= 40; i++) {
+        fixture_beat(&fixture, 1, fixture.round.number, i);
+        fixture_beat(&fixture, 2, fixture.round.number, i);
+        tick_for(&fixture, 10);
+        if (i == 20)
+            CU_ASSERT_NOT_EQUAL(fixture.round.members[0].state, KOFN_MEMBER_SLOW);
+    }
     CU_ASSERT_EQUAL(fixture.round.members[0].state, KOFN_MEMBER_SLOW);
+    CU_ASSERT_EQUAL(fixture.round.members[1].state, KOFN_MEMBER_READY);
     fixture_close(&fixture);
+}
+
+/* A straggler of five times the pace is named within a few of its updates, from the beginning or
+ * from the middle, and only it is; it is ready again when it has kept up for a while.
+ */
+static void stragglers_are_named(const char *algorithm, uint32_t wait_for, uint32_t steps)
+{
+    struct kofn_round_config config = fixture_config(algorithm, 4, wait_for, steps);
+    struct crew crew;
+
+    crew_open(&crew, &config, 10);
+    crew.worker[2].pace = crew.worker[2].left = 50;
+    crew_run(&crew, 450 + 20 * steps);
+    CU_ASSERT_EQUAL(crew.fixture.round.members[2].state, KOFN_MEMBER_SLOW);
+    crew.worker[2].pace = 10;
+    crew_run(&crew, 2000);
+    CU_ASSERT_EQUAL(crew.fixture.round.members[2].state, KOFN_MEMBER_READY);
+    crew.worker[2].pace = 50;
+    crew_run(&crew, 500 + 20 * steps);
+    CU_ASSERT_EQUAL(crew.fixture.round.members[2].state, KOFN_MEMBER_SLOW);
+    CU_ASSERT_EQUAL(crew.turned_slow, 2);
+    CU_ASSERT_EQUAL(crew.turned_ready, 1);
+    crew_close(&crew);
+}
+
+static void test_stragglers_are_named(void)
+{
+    stragglers_are_named("stsyn", 3, 1);
+    stragglers_are_named("stsyn", 3, 5);
+    stragglers_are_named("kasync", 2, 1);
+}
+
+static double draw_exponential(void *context, double pace)
+{
+    return pace * kofn_random_exponential(context);
+}
+
+/* Whoever loses the CPU now and then, for a moment or a little longer, is not slow; nor is one that
+ * takes a little longer than the others all the time.
+ */
+static void test_noise_makes_nobody_slow(void)
+{
+    struct kofn_round_config config = fixture_config("stsyn", 8, 5, 10);
+    struct kofn_random random;
+    struct crew crew;
+
+    kofn_random_seed(&random, 11, 0);
+    crew_open(&crew, &config, 4);
+    crew.draw = draw_exponential;
+    crew.context = &random;
+    crew.worker[7].pace = 6;
+    for (uint32_t i = 0; i < 400; i++) {
+        uint32_t rank = i % 8, length = i % 4 ? 30 : 100;
+
+        crew.worker[rank].frozen = true;
+        crew_run(&crew, length);
+        crew.worker[rank].frozen = false;
+        crew_run(&crew, 150 - length);
+    }
+    CU_ASSERT_EQUAL(crew.turned_slow, 0);
+    for (uint32_t rank = 0; rank < 8; rank++)
+        CU_ASSERT_EQUAL(crew_report(&crew, rank).cause, KOFN_CAUSE_NONE);
+    crew_close(&crew);
+}
+
+/* All workers at twice their pace, or standing still for a moment: nobody is slower than the
+ * others. */
+static void test_a_busy_machine_makes_nobody_slow(void)
+{
+    struct kofn_round_config config = fixture_config("stsyn", 4, 3, 5);
+    struct crew crew;
+
+    crew_open(&crew, &config, 2);
+    crew_run(&crew, 1000);
+    for (uint32_t rank = 0; rank < 4; rank++)
+        crew.worker[rank].frozen = true;
+    crew_run(&crew, 200);
+    for (uint32_t rank = 0; rank < 4; rank++) {
+        crew.worker[rank].frozen = false;
+        crew.worker[rank].pace = 8;
+        crew_run(&crew, 10); /* one after the other */
+    }
+    crew_run(&crew, 1000);
+    CU_ASSERT_EQUAL(crew.turned_slow, 0);
+    crew_close(&crew);
+}
+
+/* Many workers a core take turns: a silence that most of them have in their turn makes nobody slow,
+ * however short their updates are while they have the core.
+ */
+static void test_turns_make_nobody_slow(void)
+{
+    struct kofn_round_config config = fixture_config("stsyn", 8, 8, 10000);
+    struct crew crew;
+
+    crew_open(&crew, &config, 2);
+    for (uint32_t rank = 0; rank < 8; rank++)
+        crew.worker[rank].frozen = true;
+    for (uint32_t turn = 0; turn < 80; turn++) {
+        crew.worker[turn % 8].frozen = false;
+        crew_run(&crew, 60);
+        crew.worker[turn % 8].frozen = true;
+    }
+    CU_ASSERT_EQUAL(crew.turned_slow, 0);
+    crew_close(&crew);
+}
+
+/* Without progress nobody gets better: a frozen worker is slow, then suspect, and stays that though
+ * round after round is opened for it.
+ */
+static void test_the_frozen_do_not_get_better(void)
+{
+    static const uint32_t steps[] = {1, 10, 60};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(steps); i++) {
+        struct kofn_round_config config = fixture_config("stsyn", 4, 3, steps[i]);
+        struct crew crew;
+
+        config.suspect_after = 2 * KOFN_NS_PER_S;
+        crew_open(&crew, &config, 20);
+        crew_run(&crew, 3007);
+        crew.worker[2].frozen = true;
+        crew_run(&crew, 5000);
+        CU_ASSERT_EQUAL(crew.turned_slow, 1);
+        CU_ASSERT_EQUAL(crew.turned_ready, 0);
+        CU_ASSERT_EQUAL(crew.fixture.round.members[2].state, KOFN_MEMBER_SUSPECT);
+        CU_ASSERT_EQUAL(count_suspects(&crew.fixture), 1);
+        crew.worker[2].frozen = false;
+        crew_run(&crew, 100 + 20 * steps[i]);
+        CU_ASSERT_EQUAL(crew.fixture.round.members[2].state, KOFN_MEMBER_READY);
+        crew_close(&crew);
+    }
+}
+
+/* The silence that a state is explained by is the one it was judged by, also where the judgement
+ * closes the round, and so ends that silence.
+ */
+static void test_the_silence_that_was_judged(void)
+{
+    static const char *const names[] = {"sync", "local", "stsyn"};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(names); i++) {
+        struct kofn_round_config config = fixture_config(names[i], 3, 3, i ? 4 : 1);
+        struct crew crew;
+
+        crew_open(&crew, &config, 10);
+        crew_run(&crew, 1000);
+        crew.worker[1].frozen = true;
+        crew_run(&crew, 600);
+        CU_ASSERT_EQUAL(crew.fixture.round.members[1].state, KOFN_MEMBER_SLOW);
+        CU_ASSERT(crew.fixture.round.members[1].silent_ns >= KOFN_NS_PER_S / 4);
+        crew_run(&crew, 600);
+        CU_ASSERT_EQUAL(crew.fixture.round.members[1].state, KOFN_MEMBER_SUSPECT);
+        CU_ASSERT(crew.fixture.round.members[1].silent_ns >= KOFN_NS_PER_S);
+        CU_ASSERT(crew.fixture.round.members[1].silent_ns < 1100 * KOFN_NS_PER_MS);
+        crew_close(&crew);
+    }
 }
 
 void kofn_suite_watch(void)
@@ -182,4 +344,10 @@ void kofn_suite_watch(void)
     CU_add_test(suite, "a machine that stands still", test_a_machine_that_stands_still);
     CU_add_test(suite, "the last one is waited for", test_the_last_one_is_waited_for);
     CU_add_test(suite, "slow needs evidence", test_slow_needs_evidence);
+    CU_add_test(suite, "stragglers are named", test_stragglers_are_named);
+    CU_add_test(suite, "noise makes nobody slow", test_noise_makes_nobody_slow);
+    CU_add_test(suite, "a busy machine makes nobody slow", test_a_busy_machine_makes_nobody_slow);
+    CU_add_test(suite, "turns make nobody slow", test_turns_make_nobody_slow);
+    CU_add_test(suite, "the frozen do not get better", test_the_frozen_do_not_get_better);
+    CU_add_test(suite, "the silence that was judged", test_the_silence_that_was_judged);
 }
