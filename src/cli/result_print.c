@@ -7,7 +7,8 @@
 #include "cli/table.h"
 #include "round/deadline.h"
 
-#define NAMED 6 /* slow workers that get a sentence each */
+#define NAMED 6      /* slow workers that get a sentence each */
+#define DIFFERS 0.25 /* of the mean: a late pace that is so far from it is worth a word */
 #define WAIT_SHARE                                                                                 \
     0.5 /* of an update's time: from here on the wait for the server is worth a line */
 
@@ -79,6 +80,11 @@ static double wait_of(const struct kofn_member_report *member)
     return member->wait_mean;
 }
 
+static double lately(const struct kofn_member_report *member)
+{
+    return member->pace;
+}
+
 /* The median of @value over the workers that have finished something, those that are slow left out
  * unless @all; NaN if there is none (or no memory: it is a help for the reader, no result).
  */
@@ -100,44 +106,87 @@ static double median_of(const struct kofn_result *result,
     return median;
 }
 
-static void name_worker(const struct kofn_member_report *member, double usual, FILE *stream)
+/* What is usual among those who are not slow: over the whole job, and lately. */
+struct usual {
+    double mean, lately;
+};
+
+static void name_factor(double pace, double usual, FILE *stream)
 {
+    if (usual > 0)
+        fprintf(stream, ", %.1fx as long as the others", pace / usual);
+}
+
+/* A worker whose local updates take long: lately, if it is slow now, and over the whole job, if it
+ * was or if that is something else.
+ */
+static void name_pace(const struct kofn_member_report *member, const struct usual *usual,
+                      FILE *stream)
+{
+    double mean = kofn_member_update_time(member);
+    char text[KOFN_CELL_BYTES];
+    bool now = member->state == KOFN_MEMBER_SLOW && member->pace > 0;
+    bool differs = !(mean > 0 && fabs(member->pace - mean) < DIFFERS * mean);
+
+    if (now) {
+        fprintf(stream, "rank %u is slow: lately a local update takes it %s", member->rank,
+                kofn_show_seconds(member->pace, text));
+        name_factor(member->pace, usual->lately, stream);
+        if (differs && mean > 0)
+            fprintf(stream, "; over the whole job, %s", kofn_show_seconds(mean, text));
+    } else {
+        fprintf(stream, "rank %u was slow: a local update took it %s", member->rank,
+                kofn_show_seconds(mean, text));
+        name_factor(mean, usual->mean, stream);
+        if (differs && member->pace > 0)
+            fprintf(stream, "; lately, %s", kofn_show_seconds(member->pace, text));
+    }
+    fprintf(stream, " (cause: %s)\n", kofn_cause_name(member->cause));
+}
+
+/* A worker of which nothing is known but that it is silent, or was. */
+static void name_silent(const struct kofn_member_report *member, FILE *stream)
+{
+    const char *state = kofn_member_state_name(member->state);
     char text[KOFN_CELL_BYTES];
 
-    switch (member->cause) {
-    case KOFN_CAUSE_DEAD:
+    if (member->state == KOFN_MEMBER_SUSPECT || member->silence > member->pace)
+        fprintf(stream, "rank %u is %s: no local update since round %u, for %s\n", member->rank,
+                state, member->round, kofn_show_seconds(member->silence, text));
+    else
+        fprintf(stream, "rank %u was slow for a while; lately a local update takes it %s\n",
+                member->rank, kofn_show_seconds(member->pace, text));
+}
+
+static void name_worker(const struct kofn_member_report *member, const struct usual *usual,
+                        FILE *stream)
+{
+    bool slow = member->state == KOFN_MEMBER_SLOW;
+    char text[KOFN_CELL_BYTES];
+
+    if (member->cause == KOFN_CAUSE_DEAD)
         fprintf(stream, "rank %u (pid %d) is dead\n", member->rank, member->pid);
-        break;
-    case KOFN_CAUSE_COMPUTE:
-        fprintf(stream, "rank %u is slow: a local update takes it %s", member->rank,
-                kofn_show_seconds(kofn_member_update_time(member), text));
-        if (usual > 0 && isfinite(kofn_member_update_time(member)))
-            fprintf(stream, ", %.1fx as long as the others",
-                    kofn_member_update_time(member) / usual);
-        fprintf(stream, " (cause: compute)\n");
-        break;
-    case KOFN_CAUSE_NETWORK:
-        fprintf(stream, "rank %u is late: its updates are %s under way (cause: network)\n",
-                member->rank, kofn_show_seconds(member->post_mean, text));
-        break;
-    case KOFN_CAUSE_SERVER:
+    else if (member->cause == KOFN_CAUSE_COMPUTE)
+        name_pace(member, usual, stream);
+    else if (member->cause == KOFN_CAUSE_NETWORK)
+        fprintf(stream, "rank %u is %s: its updates are %s under way (cause: network)\n",
+                member->rank, slow ? "slow" : "late", kofn_show_seconds(member->post_mean, text));
+    else if (member->cause == KOFN_CAUSE_SERVER)
         fprintf(stream, "rank %u is late: its updates wait %s for the server (cause: server)\n",
                 member->rank, kofn_show_seconds(member->wait_mean, text));
-        break;
-    default:
-        fprintf(stream, "rank %u is slow: a local update takes it %s\n", member->rank,
-                kofn_show_seconds(kofn_member_update_time(member), text));
-    }
+    else
+        name_silent(member, stream);
 }
 
 static void name_slow_workers(const struct kofn_result *result, FILE *stream)
 {
-    double usual = median_of(result, kofn_member_update_time, false);
+    struct usual usual = {.mean = median_of(result, kofn_member_update_time, false),
+                          .lately = median_of(result, lately, false)};
     uint32_t slow = 0;
 
     for (uint32_t i = 0; i < result->workers; i++)
         if (is_slow(&result->members[i]) && slow++ < NAMED)
-            name_worker(&result->members[i], usual, stream);
+            name_worker(&result->members[i], &usual, stream);
     if (slow > NAMED)
         fprintf(stream, "and %u more; see the table\n", slow - NAMED);
 }

@@ -185,8 +185,11 @@ static void close_accounts(struct kofn_run *run)
         last.size = sizeof(last);
         if (kofn_server_member(run->server, rank, &last))
             continue;
-        if (last.state == KOFN_MEMBER_LEFT)
+        if (last.state == KOFN_MEMBER_LEFT) {
             last.state = members[rank].state;
+            last.round = members[rank].round;
+            last.silence = members[rank].silence;
+        }
         if (last.cause == KOFN_CAUSE_NONE)
             last.cause = members[rank].cause;
         if (run->busy)

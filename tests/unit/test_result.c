@@ -230,12 +230,70 @@ static void test_slow_workers_are_named(void)
     kofn_result_finish(&result, &tally);
     kofn_result_print_summary(&result, stream);
     fclose(stream);
-    CU_ASSERT_PTR_NOT_NULL(strstr(text, "rank 2 is slow"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(text, "50.0 ms, 5.0x as long"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text,
+                                  "rank 2 was slow: a local update took it 50.0 ms, 5.0x as long "
+                                  "as the others; lately, 200 ms (cause: compute)\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "rank 3 (pid 0) is dead"));
     CU_ASSERT_PTR_NULL(strstr(text, "rank 0"));
     free(text);
     kofn_result_free(&result);
+}
+
+/* The summary of a job of four with @member as rank 2; to be freed. */
+static char *summary_with(const struct kofn_member_report *member)
+{
+    static struct kofn_tally tally;
+    struct kofn_result result;
+    char *text = NULL;
+    size_t length;
+    FILE *stream = open_memstream(&text, &length);
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+    fill(&result, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        result.members[i].finished = 10;
+        result.members[i].pace = 0.02;
+    }
+    result.members[2] = *member;
+    kofn_result_finish(&result, &tally);
+    kofn_result_print_summary(&result, stream);
+    fclose(stream);
+    kofn_result_free(&result);
+    return text;
+}
+
+/* Who is slow now is so by what it takes lately; of who is silent that is said, and since when, and
+ * not what its updates took before.
+ */
+static void test_slow_now_and_silent(void)
+{
+    const struct {
+        struct kofn_member_report member;
+        const char *text;
+    } cases[] = {
+        {{.state = KOFN_MEMBER_SLOW, .cause = KOFN_CAUSE_COMPUTE, .pace = 0.2, .pace_mean = 0.05},
+         "rank 2 is slow: lately a local update takes it 200 ms, 10.0x as long as the others; over "
+         "the whole job, 50.0 ms (cause: compute)\n"},
+        {{.state = KOFN_MEMBER_SLOW, .cause = KOFN_CAUSE_COMPUTE, .pace = 0.2, .pace_mean = 0.19},
+         "takes it 200 ms, 10.0x as long as the others (cause: compute)\n"},
+        {{.state = KOFN_MEMBER_SUSPECT, .pace = 0.02, .round = 12, .silence = 8.3},
+         "rank 2 is suspect: no local update since round 12, for 8.30 s\n"},
+        {{.state = KOFN_MEMBER_SLOW, .pace = 0.02, .round = 9, .silence = 0.7},
+         "rank 2 is slow: no local update since round 9, for 700 ms\n"},
+        {{.state = KOFN_MEMBER_SLOW, .pace = 0.021},
+         "rank 2 was slow for a while; lately a local update takes it 21.0 ms\n"},
+    };
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(cases); i++) {
+        struct kofn_member_report member = cases[i].member;
+        char *text;
+
+        member.rank = 2;
+        member.finished = 10;
+        text = summary_with(&member);
+        CU_ASSERT_PTR_NOT_NULL(strstr(text, cases[i].text));
+        free(text);
+    }
 }
 
 /* Times and sizes have three digits and the unit that suits them. */
@@ -293,6 +351,7 @@ void kofn_suite_result(void)
     CU_add_test(suite, "means", test_means);
     CU_add_test(suite, "no rounds", test_no_rounds);
     CU_add_test(suite, "slow workers are named", test_slow_workers_are_named);
+    CU_add_test(suite, "slow now, and silent", test_slow_now_and_silent);
     CU_add_test(suite, "numbers for people", test_numbers_for_people);
     CU_add_test(suite, "columns line up", test_columns_line_up);
 }
