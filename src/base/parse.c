@@ -150,7 +150,8 @@ int kofn_parse_duration(struct kofn_text text, uint64_t *ns, struct kofn_bad *ba
     static const struct {
         const char *name;
         double ns;
-    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"", 1e9}};
+    } units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6},  {"s", 1e9},
+                 {"", 1e9}, {"m", 60e9}, {"h", 3600e9}};
     size_t used = scan_float(text), i = 0;
     struct kofn_text unit;
     double number;
@@ -161,7 +162,7 @@ int kofn_parse_duration(struct kofn_text text, uint64_t *ns, struct kofn_bad *ba
     while (i < KOFN_ARRAY_SIZE(units) && !kofn_text_is(unit, units[i].name))
         i++;
     if (i == KOFN_ARRAY_SIZE(units))
-        return fail(bad, unit, "is not a unit (ns, us, ms, s)");
+        return fail(bad, unit, "is not a unit (ns, us, ms, s, m, h)");
     if (!to_double((struct kofn_text){text.start, used}, &number))
         return fail(bad, text, "is out of range");
     if (number < 0)

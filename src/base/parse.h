@@ -5,7 +5,7 @@
  * number is for, says it once:
  *
  *     return kofn_error(log, rc, "delay %s: mean: " KOFN_BAD, spec, KOFN_BAD_ARGS(&bad));
- *     kofn: delay exp:40mz: mean: "mz" is not a unit (ns, us, ms, s)
+ *     kofn: delay exp:40mz: mean: "mz" is not a unit (ns, us, ms, s, m, h)
  *
  * No locale, no allocation, no errno. Outputs are set only on success.
  */
@@ -52,7 +52,7 @@ int kofn_parse_uint(struct kofn_text text, uint64_t min, uint64_t max, uint64_t 
 int kofn_parse_float(struct kofn_text text, double min, double max, double *value,
                      struct kofn_bad *bad);
 
-/* A duration in ns, at most KOFN_DURATION_MAX: a number and a unit (ns, us, ms, s; seconds if
+/* A duration in ns, at most KOFN_DURATION_MAX: a number and a unit (ns, us, ms, s, m, h; seconds if
  * none), rounded to the nearest ns. KOFN_INVALID: negative, no number, unknown unit, too long, or
  * not 0 and still less than 1 ns.
  */

@@ -10,7 +10,9 @@
 #include "base/clock.h"
 
 #define VALUES 12 /* of K and of U, at most */
-#define TIE 0.99  /* of the most merged updates a second: no worse */
+#define TIE 0.98  /* of the most merged updates a second: no worse */
+#define SAME_BIAS 1.01
+#define BIAS_NOISE 0.002 /* of a simulation: no less can be told apart */
 #define LOOK_NS (200 * KOFN_NS_PER_MS)
 
 static const uint32_t steps[] = {1, 2, 5, 10, 20, 50};
@@ -195,49 +197,58 @@ static int simulate(struct crew *crew, uint32_t count,
 
 /* ---- the order ---- */
 
-/* What a choice costs, to be compared among those that merge as much: bias, then staleness, then
- * bytes. */
-static int by_price(const struct kofn_forecast *x, const struct kofn_forecast *y)
+static int compare(double a, double b)
 {
-    double a = x->bias, b = y->bias;
-
-    if (fabs(a - b) < 0.002) {
-        a = isfinite(x->value[KOFN_STALENESS]) ? x->value[KOFN_STALENESS] : 0;
-        b = isfinite(y->value[KOFN_STALENESS]) ? y->value[KOFN_STALENESS] : 0;
-    }
-    if (fabs(a - b) < 1e-6) {
-        a = x->value[KOFN_BYTES] / x->value[KOFN_ROUND_TIME];
-        b = y->value[KOFN_BYTES] / y->value[KOFN_ROUND_TIME];
-    }
     return a < b ? -1 : a > b;
 }
 
 static int most_first(const void *a, const void *b)
 {
     const struct kofn_choice *x = a, *y = b;
-    double p = x->forecast.merged_per_second, q = y->forecast.merged_per_second;
 
-    return p > q ? -1 : p < q;
+    return compare(y->forecast.merged_per_second, x->forecast.merged_per_second);
+}
+
+static int least_bias_first(const void *a, const void *b)
+{
+    const struct kofn_choice *x = a, *y = b;
+
+    return compare(x->forecast.bias, y->forecast.bias);
+}
+
+static int shortest_first(const void *a, const void *b)
+{
+    const struct kofn_choice *x = a, *y = b;
+
+    return compare(x->forecast.value[KOFN_ROUND_TIME], y->forecast.value[KOFN_ROUND_TIME]);
+}
+
+/* How many of @list, which begins with the least bias, have the same as far as one can tell. */
+static size_t same_bias(const struct kofn_choice *list, size_t count)
+{
+    double least = list[0].forecast.bias, most = fmax(least * SAME_BIAS, least + BIAS_NOISE);
+    size_t same = 1;
+
+    while (same < count && list[same].forecast.bias <= most)
+        same++;
+    return same;
 }
 
 /* The most first; those that merge as much as the first, within what simulations tell apart, by
- * what they cost (an insertion sort, because differences that are too small to tell are no order).
+ * bias; those of these whose bias is the same, the shortest round first.
  */
-static void sort(struct kofn_choices *choices)
+void kofn_choices_sort(struct kofn_choice *list, size_t count)
 {
-    struct kofn_choice *list = choices->list;
-    double most;
+    size_t tied = 1, same;
 
-    qsort(list, choices->count, sizeof(*list), most_first);
-    most = list[0].forecast.merged_per_second;
-    for (size_t i = 1; i < choices->count && list[i].forecast.merged_per_second >= TIE * most;
-         i++) {
-        struct kofn_choice moved = list[i];
-        size_t place = i;
-
-        for (; place && by_price(&moved.forecast, &list[place - 1].forecast) < 0; place--)
-            list[place] = list[place - 1];
-        list[place] = moved;
+    qsort(list, count, sizeof(*list), most_first);
+    while (tied < count &&
+           list[tied].forecast.merged_per_second >= TIE * list[0].forecast.merged_per_second)
+        tied++;
+    qsort(list, tied, sizeof(*list), least_bias_first);
+    for (size_t i = 0; i < tied; i += same) {
+        same = same_bias(list + i, tied - i);
+        qsort(list + i, same, sizeof(*list), shortest_first);
     }
 }
 
@@ -256,7 +267,7 @@ int kofn_choices_make(const struct kofn_case *job, const struct kofn_kept *kept,
     if (rc)
         kofn_choices_free(choices);
     else
-        sort(choices);
+        kofn_choices_sort(choices->list, choices->count);
     return rc;
 }
 

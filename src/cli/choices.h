@@ -13,9 +13,7 @@ struct kofn_choice {
 };
 
 struct kofn_choices {
-    /* Owned. First those that merge within 1 % of the most a second, the one with the least bias at
-     * the head; then the others, most first. */
-    struct kofn_choice *list;
+    struct kofn_choice *list; /* owned; sorted */
     size_t count;
 };
 
@@ -33,6 +31,12 @@ int kofn_choices_make(const struct kofn_case *job, const struct kofn_kept *kept,
                       uint32_t threads, void (*done)(void *arg, size_t done, size_t count),
                       int (*stopped)(void), void *arg, const struct kofn_log *log,
                       struct kofn_choices *choices);
+/* Sorts @list, @count > 0: first those that merge within 2 % of the most a second, from the least
+ * bias to the most, and of those whose bias is the same within 1 % (or 0.002) the shortest round
+ * first; then the others, most first.
+ */
+void kofn_choices_sort(struct kofn_choice *list, size_t count);
+
 void kofn_choices_free(struct kofn_choices *choices);
 
 #endif

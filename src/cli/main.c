@@ -66,6 +66,7 @@ static const struct kofn_command commands[] = {
 static int print_help(void)
 {
     printf("Usage: kofn COMMAND [OPTION]...\n"
+           "       kofn help [COMMAND]\n"
            "       kofn --help | --version\n\n"
            "Data-parallel training that waits for the K fastest of N workers.\n\n");
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands); i++)
@@ -82,19 +83,35 @@ static int print_version(void)
 
 static int refuse(const char *word)
 {
-    const char *names[KOFN_ARRAY_SIZE(commands) + 2] = {"--help", "--version"};
+    const char *names[KOFN_ARRAY_SIZE(commands) + 3] = {"--help", "--version", "help"};
     char hint[KOFN_HINT_LENGTH];
 
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands); i++)
-        names[i + 2] = commands[i].name;
+        names[i + 3] = commands[i].name;
     return kofn_exit_of(
         kofn_error(NULL, KOFN_INVALID, "%.64s: no such command; %s", word,
                    kofn_hint(hint, kofn_text(word), names, KOFN_ARRAY_SIZE(names))));
 }
 
+static int run_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands); i++)
+        if (!strcmp(argv[0], commands[i].name))
+            return commands[i].run(&commands[i], argc, argv);
+    return refuse(argv[0]);
+}
+
+/* kofn help COMMAND: the same as kofn COMMAND --help. */
+static int help(int argc, char **argv)
+{
+    char option[] = "--help", *command[] = {argc > 1 ? argv[1] : NULL, option, NULL};
+
+    return command[0] ? run_command(2, command) : print_help();
+}
+
 int main(int argc, char **argv)
 {
-    int result = -1;
+    int result;
 
     if (argc < 2)
         return kofn_exit_of(kofn_error(NULL, KOFN_INVALID, "no command; `kofn --help` lists them"));
@@ -102,11 +119,10 @@ int main(int argc, char **argv)
         result = print_help();
     else if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
         result = print_version();
-    for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands) && result < 0; i++)
-        if (!strcmp(argv[1], commands[i].name))
-            result = commands[i].run(&commands[i], argc - 1, argv + 1);
-    if (result < 0)
-        return refuse(argv[1]);
+    else if (!strcmp(argv[1], "help"))
+        result = help(argc - 1, argv + 1);
+    else
+        result = run_command(argc - 1, argv + 1);
     /* what was printed is part of the result: a full disk is a failure */
     if (result == KOFN_EXIT_DONE && (fflush(stdout) || ferror(stdout)))
         return kofn_exit_of(kofn_error_errno(NULL, "standard output"));

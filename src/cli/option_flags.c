@@ -52,13 +52,51 @@ static size_t row_of(const struct kofn_command *command, int code)
     return kofn_option_count;
 }
 
+/* The commands that take @option, "sim and plan": fills and returns @text. */
+static const char *takers(const struct kofn_option *option, char text[KOFN_HINT_LENGTH])
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } commands[] = {{KOFN_FOR_RUN, "run"}, {KOFN_FOR_SERVE, "serve"}, {KOFN_FOR_WORK, "work"},
+                    {KOFN_FOR_SIM, "sim"}, {KOFN_FOR_PLAN, "plan"},   {KOFN_FOR_INFO, "info"}};
+    unsigned left = option->commands;
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands); i++) {
+        if (!(option->commands & commands[i].bit))
+            continue;
+        left &= ~commands[i].bit;
+        used += (size_t)snprintf(text + used, KOFN_HINT_LENGTH - used, "%s%s",
+                                 !used  ? ""
+                                 : left ? ", "
+                                        : " and ",
+                                 commands[i].name);
+    }
+    return text;
+}
+
+/* The option of other commands that @argument names in full, or NULL. */
+static const struct kofn_option *others_option(const char *argument, int length)
+{
+    char name[40];
+
+    if (length <= 2)
+        return NULL;
+    snprintf(name, sizeof(name), "%.*s", length - 2, argument + 2);
+    return kofn_option_find(name);
+}
+
 /* Says what is wrong with the long option @argument ("--wrokers=3"), which getopt_long() does not
  * take. */
 static int refuse_long(const struct kofn_command *command, const char *argument,
                        const struct kofn_log *log)
 {
     char dashed[KOFN_OPTIONS_MAX][40];
+    char commands[KOFN_HINT_LENGTH];
     const char *names[KOFN_OPTIONS_MAX], *near, *begun[2];
+    const struct kofn_option *other;
     int length = (int)KOFN_MIN(strcspn(argument, "="), (size_t)40);
     size_t count = 0, begins = 0;
 
@@ -74,6 +112,10 @@ static int refuse_long(const struct kofn_command *command, const char *argument,
     if (begins == 2)
         return kofn_error(log, KOFN_INVALID, "%.*s: is it %s or %s?", length, argument, begun[0],
                           begun[1]);
+    other = begins ? NULL : others_option(argument, length);
+    if (other)
+        return kofn_error(log, KOFN_INVALID, "--%s: is an option of %s, not of %s", other->name,
+                          takers(other, commands), command->name);
     near = kofn_text_near_match((struct kofn_text){argument, (size_t)length}, names, count);
     if (near)
         return kofn_error(log, KOFN_INVALID, "%.*s: no such option; did you mean %s?", length,

@@ -79,5 +79,5 @@ void kofn_options_help(const struct kofn_command *command, FILE *stream)
     fprintf(stream,
             "\nAn option can also be set in the environment (KOFN_WORKERS for --workers) or\n"
             "in a file (workers = 8). The command line beats the environment, which beats the\n"
-            "file. Durations take ns, us, ms or s, and are seconds without a unit.\n");
+            "file. Durations take ns, us, ms, s, m or h, and are seconds without one.\n");
 }

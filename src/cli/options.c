@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/parse.h"
 
 const char *kofn_origin_name(enum kofn_origin origin)
 {
@@ -85,6 +88,38 @@ int kofn_options_set(struct kofn_options *options, size_t row, const char *text,
     return 0;
 }
 
+/* A variable that is nearly called like an option is a slip of the pen, and would change nothing.
+ * Others that begin with KOFN_ may be a launcher's or a script's.
+ */
+static void warn_of_near(const char *variable, const struct kofn_log *log)
+{
+    char names[KOFN_OPTIONS_MAX][KOFN_OPTION_NAME_BYTES];
+    const char *list[KOFN_OPTIONS_MAX], *near;
+    struct kofn_text name = {variable, strcspn(variable, "=")}, own;
+    size_t count = 0, prefix = strlen("KOFN_");
+
+    for (size_t i = 0; i < kofn_option_count; i++) {
+        if (!kofn_option_environment(&kofn_option_table[i], names[count]))
+            continue;
+        if (kofn_text_is(name, names[count]))
+            return;
+        list[count] = names[count] + prefix;
+        count++;
+    }
+    own = (struct kofn_text){name.start + prefix, name.length - prefix};
+    near = kofn_text_near_match(own, list, count);
+    if (near && strlen(near) <= own.length + 2) /* a mere beginning is no slip */
+        kofn_log(log, KOFN_LOG_WARN, "%.*s: no option has this name; did you mean KOFN_%s?",
+                 KOFN_TEXT_ARGS(name), near);
+}
+
+static void check_environment(const struct kofn_log *log)
+{
+    for (char **variable = environ; *variable; variable++)
+        if (!strncmp(*variable, "KOFN_", strlen("KOFN_")))
+            warn_of_near(*variable, log);
+}
+
 static int take_environment(struct kofn_options *options, const struct kofn_log *log)
 {
     char name[KOFN_OPTION_NAME_BYTES];
@@ -98,6 +133,7 @@ static int take_environment(struct kofn_options *options, const struct kofn_log 
         if (text && *text) /* set but empty counts as not set, as everywhere in Unix */
             rc = kofn_options_set(options, i, text, KOFN_ORIGIN_ENVIRONMENT, log);
     }
+    check_environment(log);
     return rc;
 }
 

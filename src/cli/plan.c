@@ -22,40 +22,25 @@ static bool is_set(const struct kofn_plan *plan, const char *name)
     return kofn_options_value(&plan->options, name)->origin != KOFN_ORIGIN_DEFAULT;
 }
 
-/* Who says nothing of the number of workers means those of the trace. */
-static int read_trace(struct kofn_plan *plan)
-{
-    struct kofn_trace trace;
-    int rc;
-
-    if (!plan->conf->trace)
-        return 0;
-    if (is_set(plan, "delay"))
-        return kofn_error(plan->log, KOFN_INVALID,
-                          "--trace: the delays come from %s, or from --delay, not from both",
-                          plan->conf->trace);
-    rc = kofn_trace_read(plan->conf->trace, plan->log, &trace);
-    if (rc)
-        return rc;
-    rc = kofn_fit_trace(&trace, plan->log, &plan->fit);
-    kofn_trace_free(&trace);
-    if (!rc)
-        rc = kofn_fit_delay(&plan->fit, plan->log, &plan->fitted);
-    if (!rc && !is_set(plan, "workers"))
-        plan->options.conf.workers = plan->fit.workers;
-    return rc;
-}
-
-/* What an update weighs: the model's parameters, if a model is named; else --parameters. */
+/* What an update weighs: the model's parameters, if a model is named, here or in the record of a
+ * job; else --parameters. A record may be read where its data are not.
+ */
 static int weigh(struct kofn_plan *plan)
 {
     struct kofn_workload workload;
     int rc;
 
     plan->payload_bytes = sizeof(float) * (uint64_t)plan->conf->parameters;
-    if (!is_set(plan, "model") || !strcmp(plan->conf->model, "none"))
+    if (!(is_set(plan, "model") || plan->recorded_model) || !strcmp(plan->conf->model, "none"))
         return 0;
     rc = kofn_workload_open(&workload, plan->conf, plan->log);
+    if (rc && plan->recorded_model) {
+        kofn_log(plan->log, KOFN_LOG_WARN,
+                 "--trace: what an update of the recorded job weighs is not known, and taken as "
+                 "%llu bytes; --parameters says it",
+                 (unsigned long long)plan->payload_bytes);
+        return 0;
+    }
     if (rc)
         return rc;
     plan->payload_bytes = sizeof(float) * workload.parameters;
@@ -65,7 +50,7 @@ static int weigh(struct kofn_plan *plan)
 
 static int check(struct kofn_plan *plan)
 {
-    int rc = read_trace(plan);
+    int rc = kofn_plan_read_trace(plan);
 
     if (!rc)
         rc = kofn_terms_make(&plan->options, plan->log, &plan->terms);
@@ -255,6 +240,7 @@ int kofn_command_plan(const struct kofn_command *command, int argc, char **argv)
         kofn_options_help(command, stdout);
     else if (result == KOFN_EXIT_DONE)
         result = plan_with_options(plan, argc, argv);
+    kofn_options_free(&plan->recorded);
     kofn_options_free(&plan->options);
     free(plan);
     return result;

@@ -1,4 +1,5 @@
-/* plan.h: the parts of `kofn plan`: plan.c makes the forecasts, plan_print.c shows them. */
+/* plan.h: the parts of `kofn plan`: plan.c makes the forecasts, plan_trace.c reads the
+ * record of a job, plan_print.c shows them. */
 #ifndef KOFN_CLI_PLAN_H
 #define KOFN_CLI_PLAN_H
 
@@ -23,7 +24,10 @@ struct kofn_plan {
     struct kofn_output json;
     const char *command;
 
-    struct kofn_fit fit; /* of the trace; workers 0 = there is none */
+    char recorded_command[KOFN_TRACE_LINE]; /* cut into words, to which `recorded` points */
+    struct kofn_options recorded;           /* its options, as texts */
+    bool recorded_model;                    /* the model is that of the record */
+    struct kofn_fit fit;                    /* of the trace; workers 0 = there is none */
     struct kofn_delay fitted;
     uint64_t payload_bytes;
     double seconds, rounds; /* of the job; 0 = no end */
@@ -34,6 +38,15 @@ struct kofn_plan {
     struct kofn_choices choices;
     uint64_t wall_ns, show_ns;
 };
+
+/* ---- plan_trace.c ---- */
+
+/* Reads --trace, if it is given, fits the delays, and takes what was not given otherwise from the
+ * command of the recorded job: the number of workers, the algorithm, K, U, publication, model.
+ */
+int kofn_plan_read_trace(struct kofn_plan *plan);
+
+/* ---- plan_print.c ---- */
 
 void kofn_plan_print(const struct kofn_plan *plan, FILE *stream);
 

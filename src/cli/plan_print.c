@@ -162,9 +162,10 @@ static void print_answer(const struct kofn_plan *plan, FILE *stream)
     char text[2][KOFN_CELL_BYTES];
 
     fprintf(stream,
-            "Choices, those first that merge the most local updates a second, within 1 %%; of\n"
-            "these, those with the least bias: the share of the workers' pull that is not\n"
-            "where it would be if all pulled alike\n");
+            "Choices. First those that merge the most local updates a second, within 2 %%: the\n"
+            "less bias the better, and where it is the same within 1 %% (or 0.002) the shorter\n"
+            "the round; then the others, most updates first. Bias is the share of the workers'\n"
+            "pull that is not where it would be if all pulled alike\n");
     print_choices(&plan->choices, stream);
     fprintf(stream,
             "kofn run -n %u -a %s -k %u -u %u --publish %s: %s local updates merged a second, "

@@ -132,6 +132,14 @@ static void set_end(const struct check *check, struct kofn_terms *terms)
         terms->seconds = 0;
 }
 
+/* What was asked for and changes nothing is said. */
+static void warn_of_idle(struct check *check)
+{
+    if (is_set(check, "hidden") && strcmp(check->conf->model, "mlp"))
+        kofn_log(check->log, KOFN_LOG_WARN, "%s: has no effect: the model %s has no hidden units",
+                 where(check, "hidden"), check->conf->model);
+}
+
 int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *log,
                     struct kofn_terms *terms)
 {
@@ -162,6 +170,7 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     if (!check.conf->transport && !is_set(&check, "suspect-after"))
         terms->suspect_after = KOFN_FOREVER; /* in a simulation nobody dies */
     set_end(&check, terms);
+    warn_of_idle(&check);
     return 0;
 }
 

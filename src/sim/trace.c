@@ -55,6 +55,28 @@ static int check_magic(struct reader *reader)
     return 0;
 }
 
+/* The command in the comment that @rest begins with, if it does. Of one that may have been cut off
+ * the last word is left out.
+ */
+static void read_command(struct kofn_text rest, char command[KOFN_TRACE_LINE])
+{
+    const char *end = rest.length
+                          ? memchr(rest.start, '\n', KOFN_MIN(rest.length, (size_t)KOFN_TRACE_LINE))
+                          : NULL;
+    size_t length = end ? (size_t)(end - rest.start) : 0;
+    char *last;
+
+    command[0] = '\0';
+    if (length < 2 || memcmp(rest.start, "# ", 2))
+        return;
+    length -= 2;
+    memcpy(command, rest.start + 2, length);
+    command[length] = '\0';
+    last = strrchr(command, ' ');
+    if (length >= KOFN_TRACE_COMMENT && last)
+        *last = '\0';
+}
+
 /* The next line that is no comment. */
 static int next_row(struct reader *reader, struct kofn_text *line)
 {
@@ -125,6 +147,7 @@ int kofn_trace_parse(const char *text, size_t length, const char *name, const st
     rc = check_magic(&reader);
     if (rc)
         return rc;
+    read_command(reader.rest, result.command);
     rc = next_row(&reader, &line);
     if (rc && rc != KOFN_AGAIN)
         return rc;

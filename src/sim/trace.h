@@ -4,6 +4,7 @@
  * spreadsheet or plotting program takes:
  *
  *     # kofn-trace 1
+ *     # kofn run ...
  *     # comments, anywhere
  *     rank,round,update,start_ns,compute_ns,delay_ns,publish_ns,cancelled
  *     3,117,0,4711000000,2100345,40000000,181220,0
@@ -38,6 +39,7 @@ struct kofn_trace {
     struct kofn_trace_record *records; /* in the order of the file */
     size_t count;                      /* at least 1 */
     uint32_t workers;                  /* largest rank + 1 */
+    char command[KOFN_TRACE_LINE];     /* the job's, as far as it is known for certain; or "" */
 };
 
 /* What an update cost, or, if it was cancelled, at least cost. */
@@ -68,6 +70,9 @@ struct kofn_trace_writer {
     size_t used;
     char buffer[16384];
 };
+
+/* Bytes of the comment in the header; longer ones are cut off. */
+#define KOFN_TRACE_COMMENT 160
 
 /* Creates (or empties) @path and writes the header, with @comment as a comment line unless it is
  * NULL; it must have no line breaks. KOFN_SYSTEM if that fails; logged.

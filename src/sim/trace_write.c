@@ -31,8 +31,9 @@ int kofn_trace_create(struct kofn_trace_writer *writer, const char *path, const 
     int length, rc;
 
     *writer = (struct kofn_trace_writer){0};
-    length = snprintf(writer->buffer, sizeof(writer->buffer), "# kofn-trace 1\n%s%.160s%s%s\n",
-                      comment ? "# " : "", comment ? comment : "", comment ? "\n" : "",
+    length = snprintf(writer->buffer, sizeof(writer->buffer), "# kofn-trace 1\n%s%.*s%s%s\n",
+                      comment ? "# " : "", KOFN_TRACE_COMMENT, comment ? comment : "",
+                      comment ? "\n" : "",
                       "rank,round,update,start_ns,compute_ns,delay_ns,publish_ns,cancelled");
     writer->used = (size_t)length;
     writer->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);

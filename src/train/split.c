@@ -27,6 +27,10 @@ int kofn_split_parse(struct kofn_text spec, const struct kofn_log *log,
     if (parsed.kind != KOFN_SPLIT_DIRICHLET && rest.start)
         return kofn_error(log, KOFN_INVALID, "split %.*s: %s takes no argument",
                           KOFN_TEXT_ARGS(spec), kinds[kind]);
+    if (parsed.kind == KOFN_SPLIT_DIRICHLET && !rest.length)
+        return kofn_error(log, KOFN_INVALID,
+                          "split %.*s: ALPHA is missing: dirichlet:ALPHA, such as dirichlet:0.5",
+                          KOFN_TEXT_ARGS(spec));
     if (parsed.kind == KOFN_SPLIT_DIRICHLET &&
         kofn_parse_float(rest, ALPHA_MIN, ALPHA_MAX, &parsed.alpha, &bad))
         return kofn_error(log, KOFN_INVALID,

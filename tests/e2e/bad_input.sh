@@ -37,6 +37,8 @@ run 2 "did you mean --workers" --wrokers 3
 run 2 "no such option" --nonsense
 run 2 "is it --" --se 3
 run 2 "no such option" -Z
+run 2 "is an option of sim and plan, not of run" --latency 1ms
+run 2 "is an option of serve and work, not of run" --address=shm:x
 run 2 "ETA is missing" --lr
 run 2 "takes no value" --quiet=yes
 run 2 "unexpected argument" --quiet extra
@@ -64,6 +66,8 @@ run 2 "MEAN" --delay exp:0
 run 2 "round" --delay exp:1ms@rnd
 run 2 'did you mean "factor"' --straggler rank=1,fctor=2
 run 2 "ALPHA" --split dirichlet:0
+run 2 "ALPHA is missing" --split dirichlet
+run 2 "ALPHA is missing" --split dirichlet:
 run 2 "is empty" --record=
 
 # what does not fit together
@@ -98,7 +102,7 @@ sim 2 "no accuracy" --delay exp:1ms --target-accuracy 0.5
 sim 2 "K counts workers" --delay exp:1ms -k 3
 sim 2 "bytes a second" --delay exp:1ms --bandwidth 0
 sim 2 "5Q" --delay exp:1ms --ingest 5Q
-sim 2 "no such option" --delay exp:1ms --transport shm
+sim 2 "not of sim" --delay exp:1ms --transport shm
 sim 1 "--record" --delay exp:1ms --record missing/trace.csv
 
 # plans
@@ -108,7 +112,7 @@ plan 2 "try exp:40ms"
 plan 2 "not from both" --delay exp:1ms --trace ../not.csv
 plan 1 "missing.csv" --trace missing.csv
 plan 2 "K counts workers" --delay exp:1ms -k 5
-plan 2 "no such option" --delay exp:1ms --record trace.csv
+plan 2 "not of plan" --delay exp:1ms --record trace.csv
 
 # files that are not there, or not what they should be
 run 1 "missing.csv" --delay trace:missing.csv
@@ -169,6 +173,33 @@ for command in "" run info plan serve sim work; do
     "$kofn" $command --help >../stdout 2>../stderr || fail "kofn $command --help: status $?"
     [ -s ../stdout ] && [ ! -s ../stderr ] || fail "kofn $command --help: not on standard output"
 done
+"$kofn" help | cmp -s - ../stdout && fail "kofn help: the help of a command"
+"$kofn" --help >../stdout
+"$kofn" help | cmp - ../stdout || fail "kofn help is not kofn --help"
+"$kofn" sim --help >../stdout
+"$kofn" help sim | cmp - ../stdout || fail "kofn help sim is not kofn sim --help"
+bad 2 'did you mean "sim"' help smi
 "$kofn" --version | grep -qx 'kofn [0-9][0-9.]*' || fail "kofn --version"
 "$kofn" --help >/dev/full 2>/dev/null && fail "a full disk went unnoticed"
+
+# what would change nothing is a warning, and the job goes on
+# warns TEXT ARGUMENT...
+warns()
+{
+    text=$1
+    shift
+    "$kofn" "$@" >../stdout 2>../stderr || fail "kofn $*: status $?: $(cat ../stderr)"
+    [ "$(grep -c '^kofn: ' ../stderr)" -eq 1 ] || fail "kofn $*: not one warning: $(cat ../stderr)"
+    grep -qF -e "$text" ../stderr || fail "kofn $*: no \"$text\" in: $(cat ../stderr)"
+}
+warns "--hidden: has no effect" plan -n 2 -a sync --delay exp:1ms --model softmax --hidden 9
+KOFN_WORKRS=3 KOFN_UNRELATED_THING=1 KOFN_JOBS=2 KOFN_TAIL=3
+export KOFN_WORKRS KOFN_UNRELATED_THING KOFN_JOBS KOFN_TAIL
+warns "KOFN_WORKRS: no option has this name; did you mean KOFN_WORKERS?" plan -n 2 -a sync --delay exp:1ms
+unset KOFN_WORKRS KOFN_UNRELATED_THING KOFN_JOBS KOFN_TAIL
+
+# the demo complains before it builds anything
+if "$top_srcdir/demo" --secnds 3 >../stdout 2>&1; then fail "demo --secnds"; fi
+grep -q -e '--secnds: no such option' ../stdout || fail "demo --secnds: $(cat ../stdout)"
+grep -q 'building' ../stdout && fail "demo --secnds: it builds"
 exit 0

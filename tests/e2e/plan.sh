@@ -56,6 +56,20 @@ grep -v '"command"' trace.json >trace
 grep -v '"command"' other.json | diff trace - || fail "another number of threads, another plan"
 plan kept --trace job.csv -k 2 -u 3 --publish eager
 [ "$(grep -c '"publish": "on-close"' kept.json)" -eq 0 ] || fail "what was asked for is not kept"
+# the recorded job is what the first table shows, as far as nothing else is asked for
+"$kofn" sim -q -n 4 -k 3 -u 7 --hidden 32 --model mlp --delay exp:5ms --rounds 60 --record own.csv >/dev/null || fail "own"
+plan own --trace own.csv
+[ "$(value k own.json)/$(value local_steps own.json)" = 3/7 ] || fail "own: not the job of the record: $(cat own.out)"
+grep -q '^stsyn  *3  *7 ' own.out || fail "own: no line of it: $(cat own.out)"
+plan same --trace own.csv -a stsyn -k 3 -u 7 --model mlp --hidden 32
+[ "$(value bytes_mean own.json)" = "$(value bytes_mean same.json)" ] || fail "own: not its model"
+plan others --trace own.csv -u 2 -n 2 --parameters 10
+[ "$(value k others.json)/$(value local_steps others.json)" = 2/2 ] || fail "own: $(cat others.out)"
+"$kofn" sim -q -n 4 -a sync --model none --delay exp:5ms --rounds 200 --record sync.csv >/dev/null || fail "sync.csv"
+plan sync --trace sync.csv
+grep -q '"algorithm": "sync"' sync.json || fail "own: not its algorithm"
+plan unlike --trace sync.csv -k 2
+grep -q '"algorithm": "stsyn"' unlike.json || fail "own: an algorithm that does not go with -k"
 
 # the record of a real job
 if grep -q '^#define HAVE_OPENBLAS 1' "$top_builddir/config.h"; then

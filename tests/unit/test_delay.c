@@ -75,7 +75,7 @@ static void test_bad_specifications(void)
         {"gaussian:1", "known: none, exp, shifted-exp, pareto, uniform, trace"},
         {"exp", "0 arguments, expected exp:MEAN"},
         {"exp:", "MEAN \"\" is not a duration"},
-        {"exp:40mz", "MEAN \"mz\" is not a unit (ns, us, ms, s)"},
+        {"exp:40mz", "MEAN \"mz\" is not a unit (ns, us, ms, s, m, h)"},
         {"exp:-1", "MEAN \"-1\" is negative"},
         {"exp:nan", "MEAN \"nan\" is not a duration"},
         {"exp:0", "MEAN \"0\" must be more than 0"},
@@ -316,6 +316,35 @@ static void temporary(char path[64])
     close(fd);
 }
 
+/* The command of the job is what stands in the first comment, as far as it is sure to be whole. */
+static void test_trace_command(void)
+{
+    static struct kofn_trace_writer writer;
+    static const char *const commands[][2] = {{"kofn run -n 3", "kofn run -n 3"}, {NULL, ""}};
+    const struct kofn_trace_record record = {0};
+    char path[64], text[400];
+    struct kofn_trace trace;
+
+    temporary(path);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(commands); i++) {
+        CU_ASSERT_EQUAL_FATAL(kofn_trace_create(&writer, path, commands[i][0], NULL), 0);
+        kofn_trace_add(&writer, &record);
+        CU_ASSERT_EQUAL(kofn_trace_close(&writer, NULL), 0);
+        CU_ASSERT_EQUAL_FATAL(kofn_trace_read(path, NULL, &trace), 0);
+        CU_ASSERT_STRING_EQUAL(trace.command, commands[i][1]);
+        kofn_trace_free(&trace);
+    }
+    snprintf(text, sizeof(text), "kofn run --record %0*d -u 10", KOFN_TRACE_COMMENT - 22, 7);
+    CU_ASSERT_EQUAL_FATAL(kofn_trace_create(&writer, path, text, NULL), 0);
+    kofn_trace_add(&writer, &record);
+    CU_ASSERT_EQUAL(kofn_trace_close(&writer, NULL), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_trace_read(path, NULL, &trace), 0);
+    CU_ASSERT(strlen(trace.command) < KOFN_TRACE_COMMENT);
+    CU_ASSERT_PTR_NULL(strstr(trace.command, "-u 1")); /* of the 10 */
+    kofn_trace_free(&trace);
+    unlink(path);
+}
+
 /* What is written is read back, records at all limits included, and more than one buffer of them.
  */
 static void test_trace_round_trip(void)
@@ -419,6 +448,7 @@ void kofn_suite_delay(void)
     CU_add_test(suite, "trace draws", test_trace_draws);
     CU_add_test(suite, "bad traces", test_bad_traces);
     CU_add_test(suite, "endless line", test_endless_line);
+    CU_add_test(suite, "trace command", test_trace_command);
     CU_add_test(suite, "trace round trip", test_trace_round_trip);
     CU_add_test(suite, "trace write error", test_trace_write_error);
     CU_add_test(suite, "open", test_open);

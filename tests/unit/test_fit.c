@@ -28,7 +28,7 @@ static void test_censored_mean(void)
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(records);
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(limits); i++) {
-        struct kofn_trace trace = {records, RECORDS, 1};
+        struct kofn_trace trace = {.records = records, .count = RECORDS, .workers = 1};
         struct kofn_fit fit;
 
         kofn_random_seed(&random, 7, i);
@@ -49,7 +49,7 @@ static void test_censored_mean(void)
 static void test_hidden_tail(void)
 {
     struct kofn_trace_record *records = calloc(RECORDS, sizeof(*records));
-    struct kofn_trace trace = {records, RECORDS, 1};
+    struct kofn_trace trace = {.records = records, .count = RECORDS, .workers = 1};
     struct kofn_random random;
     struct kofn_fit fit;
 
@@ -67,7 +67,7 @@ static void test_hidden_tail(void)
 static void test_draws(void)
 {
     struct kofn_trace_record *records = calloc(RECORDS, sizeof(*records));
-    struct kofn_trace trace = {records, RECORDS, 2};
+    struct kofn_trace trace = {.records = records, .count = RECORDS, .workers = 2};
     struct kofn_delay delay = {0};
     struct kofn_random random;
     struct kofn_fit fit;
@@ -99,7 +99,7 @@ static void test_draws(void)
 static void test_few(void)
 {
     struct kofn_trace_record records[104];
-    struct kofn_trace trace = {records, 104, 4};
+    struct kofn_trace trace = {.records = records, .count = 104, .workers = 4};
     struct kofn_fit fit;
 
     for (int i = 0; i < 100; i++)
@@ -126,7 +126,7 @@ static void test_shares(void)
         {.compute_ns = 30, .delay_ns = 10, .publish_ns = 0},
         {.compute_ns = 30, .delay_ns = 10, .publish_ns = 8},
     };
-    struct kofn_trace trace = {records, 3, 1};
+    struct kofn_trace trace = {.records = records, .count = 3, .workers = 1};
     struct kofn_fit fit;
 
     CU_ASSERT_EQUAL_FATAL(kofn_fit_trace(&trace, NULL, &fit), 0);
@@ -139,7 +139,7 @@ static void test_shares(void)
 static void test_nothing_finished(void)
 {
     struct kofn_trace_record records[] = {{.delay_ns = 10, .cancelled = 1}};
-    struct kofn_trace trace = {records, 1, 1};
+    struct kofn_trace trace = {.records = records, .count = 1, .workers = 1};
     struct kofn_caught caught;
     struct kofn_fit fit = {0};
 

@@ -33,6 +33,8 @@ static void test_durations(void)
         {"0.1", 100000000},
         {"1e9", KOFN_DURATION_MAX},
         {"-0", 0},
+        {"5m", UINT64_C(300000000000)},
+        {"1.5h", UINT64_C(5400000000000)},
     };
     struct kofn_bad bad;
     uint64_t ns;

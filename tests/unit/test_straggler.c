@@ -48,7 +48,7 @@ static void test_bad_specifications(void)
         {"rank=1,factor=5,rank=2", "rank is there twice"},
         {"rank=1,factor=5,from=2,to=1", "ends before it begins"},
         {"rank=1,factor=5,from=2,to=2", "ends before it begins"},
-        {"rank=1,factor=5,from=2h", "from \"h\" is not a unit"},
+        {"rank=1,factor=5,from=2d", "from \"d\" is not a unit"},
     };
     struct kofn_straggler s = {.rank = 42};
     struct kofn_caught caught;

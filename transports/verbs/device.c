@@ -191,6 +191,10 @@ int kofn__verbs_port_open(struct kofn__verbs_port *port, const struct kofn__verb
     search.has_near = near && kofn__verbs_gid_parse(near, &search.near);
     prepare_fork(log);
     devices = ibv_get_device_list(NULL);
+    if (!devices && (errno == ENOSYS || errno == ENOENT))
+        return kofn_error(log, KOFN_UNSUPPORTED,
+                          "verbs: this host has no RDMA device, or its kernel module ib_uverbs is "
+                          "not loaded (modprobe ib_uverbs)");
     if (!devices)
         return kofn_error_errno(log, "verbs: no list of devices");
     rc = search_devices(port, devices, &search);
