@@ -238,9 +238,11 @@ void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
                 kofn_show_seconds(result->round_time_p99, text[2]));
         print_traffic(result, stream);
     }
-    if (isfinite(result->accuracy))
+    if (isfinite(result->accuracy) && isfinite(result->loss))
         fprintf(stream, "accuracy %.4f, loss %.5g on held-out data\n", result->accuracy,
                 result->loss);
+    else if (isfinite(result->accuracy))
+        fprintf(stream, "accuracy %.4f, loss not finite on held-out data\n", result->accuracy);
     else if (isfinite(result->loss))
         fprintf(stream, "loss %.5g\n", result->loss);
     if (!result->members)

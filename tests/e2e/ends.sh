@@ -127,6 +127,7 @@ if grep -q '^#define HAVE_OPENBLAS 1' "$top_builddir/config.h"; then
     # workers on which every update is refused are told apart from late ones, and the job does not go on for ever
     ends 1 diverged diverged run -n 4 -k 3 -u 5 --lr 100 --model mlp --delay exp:10ms --rounds 100000
     has why.err 'none of its updates could be merged' "refused"
+    has_not why.out 'nan' "refused"
     ends 1 diverged diverged sim -n 4 -k 3 -u 5 --lr 100 --model mlp --delay exp:10ms --rounds 100000
 fi
 ends 0 rounds 'all rounds done' sim -q -n 2 --model none --delay exp:1ms --rounds 5
