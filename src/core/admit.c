@@ -263,17 +263,27 @@ static void peer_event(struct kofn_server *server, uint32_t rank, uint64_t now)
     peer->control = NULL;
 }
 
+/* One that sleeps may get fewer: its channel is full. */
+static void tell_all(struct kofn_server *server, enum kofn_wire_type what)
+{
+    struct kofn_wire message = {.type = what};
+
+    for (uint32_t rank = 0; rank < server->attr.workers; rank++)
+        if (server->peers[rank].control)
+            kofn_channel_send(server->peers[rank].control, &message, NULL);
+}
+
 static void say_alive(struct kofn_server *server, uint64_t now)
 {
-    struct kofn_wire alive = {.type = KOFN_WIRE_ALIVE};
-
     if (now < server->alive_ns)
         return;
     server->alive_ns = now + ALIVE_NS;
-    for (uint32_t rank = 0; rank < server->attr.workers; rank++)
-        if (server->peers[rank].control)
-            kofn_channel_send(server->peers[rank].control, &alive,
-                              NULL); /* one that sleeps gets fewer */
+    tell_all(server, KOFN_WIRE_ALIVE);
+}
+
+void kofn__admit_dismiss(struct kofn_server *server)
+{
+    tell_all(server, KOFN_WIRE_END);
 }
 
 int kofn__admit_look(struct kofn_server *server, uint64_t now, uint64_t deadline)

@@ -215,8 +215,10 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
     if (now - worker->looked_ns < LOOK_NS)
         return 0;
     worker->looked_ns = now;
-    while (!(rc = kofn_channel_receive(worker->control, 0, &message, NULL, &reason)))
+    while (!(rc = kofn_channel_receive(worker->control, 0, &message, NULL, &reason))) {
         worker->heard_ns = now;
+        worker->dismissed |= message.type == KOFN_WIRE_END;
+    }
     if (kofn__worker_ended(kofn__worker_gate(worker, &word)))
         return 0; /* it has said that the job is over, and may go */
     if (rc == KOFN_GONE || rc == KOFN_PROTOCOL) {

@@ -220,6 +220,7 @@ int kofn_server_stop(struct kofn_server *server, uint64_t timeout)
         close_last_round(server, deadline);
     server->stopped = true;
     kofn__serve_gates(server);
+    kofn__admit_dismiss(server);
     while (answering(server) && now < deadline) {
         int rc = kofn__admit_look(server, now, KOFN_MIN(deadline, now + KOFN_TICK_NS));
 

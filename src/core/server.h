@@ -146,6 +146,11 @@ void kofn__admit_close(struct kofn_server *server);
  * @deadline. */
 int kofn__admit_look(struct kofn_server *server, uint64_t now, uint64_t deadline);
 
+/* Tells all members on their control channels that the job is over: a gate can be late, where
+ * packets are lost, by more than the server waits.
+ */
+void kofn__admit_dismiss(struct kofn_server *server);
+
 /* Gives @rank a slot: the offer is for its worker, @pid on @host. KOFN_AGAIN while its former slot
  * may still be written. */
 int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, const char *host,

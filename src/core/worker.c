@@ -20,6 +20,8 @@ struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *w
     *word = kofn_peer_load64(&worker->endpoint->block->gate);
     for (int tries = 0; *word && !kofn_gate_unpack(*word, &gate) && tries < 100; tries++)
         *word = kofn_peer_load64(&worker->endpoint->block->gate);
+    if (worker->dismissed && gate.state != KOFN_GATE_EVICTED)
+        gate.state = KOFN_GATE_END;
     return gate;
 }
 
@@ -36,7 +38,7 @@ int kofn__worker_wait(struct kofn_worker *worker, uint64_t seen, uint64_t deadli
     uint64_t now = kofn_now_ns();
     int rc = kofn__worker_listen(worker, now);
 
-    if (rc)
+    if (rc || worker->dismissed)
         return rc;
     return worker->endpoint->ops->endpoint_wait(worker->endpoint, seen,
                                                 KOFN_MIN(deadline, now + SLICE_NS));
@@ -342,12 +344,13 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
                        const struct kofn_update *update)
 {
     uint64_t now = kofn_now_ns(), word;
-    struct kofn_gate gate = kofn__worker_gate(worker, &word);
+    struct kofn_gate gate;
     bool last, over;
     int rc = kofn__worker_listen(worker, now);
 
     if (rc)
         return rc;
+    gate = kofn__worker_gate(worker, &word);
     if (!worker->round || (!worker->gradient && !model))
         return kofn_error(worker->log, KOFN_INVALID, "rank %u: a report without a model",
                           worker->endpoint->rank);

@@ -59,6 +59,7 @@ struct kofn_worker {
     char server[KOFN_SERVER_BYTES]; /* who it is, for messages */
     uint64_t heard_ns, looked_ns;
     bool server_gone;
+    bool dismissed; /* the server has said there that the job is over */
 };
 
 /* join.c: fills @worker from the server's welcome; on failure nothing is left open. */
@@ -71,7 +72,9 @@ int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welco
  * once). */
 int kofn__worker_listen(struct kofn_worker *worker, uint64_t now);
 
-/* The gate as it stands; a torn word is read again. */
+/* The gate as it stands; a torn word is read again. That of a worker which has been dismissed says
+ * so, whatever is written there.
+ */
 struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *word);
 
 /* True if the gate says that the round in progress is over. */

@@ -140,6 +140,7 @@ static void fields(struct cursor *cursor, struct kofn_wire *message)
         break;
     case KOFN_WIRE_GO:
     case KOFN_WIRE_ALIVE:
+    case KOFN_WIRE_END:
         break;
     }
 }
@@ -175,7 +176,7 @@ int kofn_wire_unpack(const unsigned char *bytes, size_t length, struct kofn_wire
     if (version != KOFN_WIRE_VERSION)
         return KOFN_PROTOCOL;
     *reason = "unknown type of message";
-    if (type < KOFN_WIRE_HELLO || type > KOFN_WIRE_BYE)
+    if (type < KOFN_WIRE_HELLO || type > KOFN_WIRE_END)
         return KOFN_PROTOCOL;
     result.type = type;
     fields(&cursor, &result);

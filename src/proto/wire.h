@@ -12,6 +12,7 @@
  *              <-----------------  GO       post
  *              <-----------------  ALIVE    once a second
  *   BYE        ----------------->           leaving in order, this much was finished
+ *              <-----------------  END      the job is over, should the gate that says so be late
  */
 #ifndef KOFN_PROTO_WIRE_H
 #define KOFN_PROTO_WIRE_H
@@ -19,7 +20,7 @@
 #include "base/base.h"
 
 #define KOFN_WIRE_MAGIC 0x6e666f6bu /* "kofn" */
-#define KOFN_WIRE_VERSION 3u
+#define KOFN_WIRE_VERSION 4u
 #define KOFN_WIRE_BYTES 1024u /* the longest message */
 #define KOFN_WIRE_OFFER_BYTES 512u
 #define KOFN_WIRE_TEXT_BYTES 256u /* a reason, or what is trained; with its final zero */
@@ -34,6 +35,7 @@ enum kofn_wire_type {
     KOFN_WIRE_REFUSED,
     KOFN_WIRE_ALIVE,
     KOFN_WIRE_BYE,
+    KOFN_WIRE_END,
 };
 
 /* One message; which fields are used depends on the type. */

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "core/server.h"
 #include "tests/fault/cluster.h"
 
 enum { VICTIM = 2 };
@@ -92,9 +93,38 @@ static void test_a_long_update(void)
     close(ready[1]);
 }
 
+/* A gate, unless it is the last: that is lost on its way. */
+static int lose_end(struct kofn_hub *hub, uint32_t rank, uint64_t word)
+{
+    struct kofn_gate gate;
+
+    return kofn_gate_unpack(word, &gate) && gate.state == KOFN_GATE_END
+               ? 0
+               : kofn_transport_find(hub->ops->name)->hub_gate(hub, rank, word);
+}
+
+/* Workers that the last gate does not reach hear of the end all the same, and leave in order. */
+static void test_a_lost_gate(void)
+{
+    struct kofn_transport_ops lossy;
+    struct cluster cluster;
+
+    cluster_init(&cluster, 3);
+    CU_ASSERT_FATAL(cluster_start(&cluster));
+    CU_ASSERT(cluster_step(&cluster, 3));
+    lossy = *cluster.server->hub->ops;
+    lossy.hub_gate = lose_end;
+    cluster.server->hub->ops = &lossy;
+    CU_ASSERT_EQUAL(kofn_server_stop(cluster.server, CLUSTER_PATIENCE), 0);
+    for (uint32_t rank = 0; rank < 3; rank++)
+        CU_ASSERT_EQUAL(cluster_member(&cluster, rank).state, KOFN_MEMBER_LEFT);
+    cluster_end(&cluster);
+}
+
 static void add_tests(CU_pSuite suite)
 {
     CU_add_test(suite, "frozen until after it", test_frozen);
+    CU_add_test(suite, "a gate that is lost", test_a_lost_gate);
     CU_add_test(suite, "an update longer than the job", test_a_long_update);
 }
 

@@ -90,7 +90,7 @@ static void test_round_trip(void)
 
     kofn_random_seed(&random, 1, 0);
     for (int i = 0; i < 2000; i++)
-        for (int type = KOFN_WIRE_HELLO; type <= KOFN_WIRE_BYE; type++) {
+        for (int type = KOFN_WIRE_HELLO; type <= KOFN_WIRE_END; type++) {
             unsigned char bytes[KOFN_WIRE_BYTES];
             struct kofn_wire in, out;
 
@@ -109,7 +109,7 @@ static void test_wrong_lengths_are_refused(void)
     struct kofn_random random;
 
     kofn_random_seed(&random, 2, 0);
-    for (int type = KOFN_WIRE_HELLO; type <= KOFN_WIRE_BYE; type++) {
+    for (int type = KOFN_WIRE_HELLO; type <= KOFN_WIRE_END; type++) {
         unsigned char bytes[KOFN_WIRE_BYTES + 1];
         struct kofn_wire in, out, before;
         size_t length;
@@ -136,7 +136,7 @@ static void test_strangers_are_refused(void)
     struct kofn_random random;
 
     kofn_random_seed(&random, 3, 0);
-    for (int type = KOFN_WIRE_HELLO; type <= KOFN_WIRE_BYE; type++) {
+    for (int type = KOFN_WIRE_HELLO; type <= KOFN_WIRE_END; type++) {
         unsigned char bytes[KOFN_WIRE_BYTES];
         struct kofn_wire in, out;
         size_t length;
@@ -150,7 +150,7 @@ static void test_strangers_are_refused(void)
         }
         bytes[8] = 0;
         CU_ASSERT_EQUAL(unpack(bytes, length, &out), KOFN_PROTOCOL);
-        bytes[8] = KOFN_WIRE_BYE + 1;
+        bytes[8] = KOFN_WIRE_END + 1;
         CU_ASSERT_EQUAL(unpack(bytes, length, &out), KOFN_PROTOCOL);
     }
 }
@@ -168,7 +168,7 @@ static void test_fields_stay_in_range(void)
         struct kofn_wire in, out;
         size_t length, at, span;
 
-        draw_message(&random, (enum kofn_wire_type)(1 + i % KOFN_WIRE_BYE), &in);
+        draw_message(&random, (enum kofn_wire_type)(1 + i % KOFN_WIRE_END), &in);
         length = kofn_wire_pack(&in, bytes);
         at = 12 + kofn_random_below(&random, length - 11);
         span = kofn_random_below(&random, 40);
@@ -215,7 +215,7 @@ static void test_random_bytes(void)
         for (size_t at = i % 4 ? 12 : 0; at < length; at++)
             bytes[at] = (unsigned char)kofn_random_next(&random);
         if (i % 4)
-            bytes[8] = (unsigned char)kofn_random_below(&random, KOFN_WIRE_BYE + 2);
+            bytes[8] = (unsigned char)kofn_random_below(&random, KOFN_WIRE_END + 2);
         if (!unpack(bytes, length, &out))
             CU_ASSERT_EQUAL(kofn_wire_pack(&out, again), length);
     }
