@@ -27,7 +27,8 @@ const char *kofn__verbs_completion_text(enum ibv_wc_status status)
     case IBV_WC_LOC_LEN_ERR:
         return "local length error: a message longer than the port can send";
     case IBV_WC_LOC_QP_OP_ERR:
-        return "local queue pair error: the device refuses the request as inconsistent";
+        return "local queue pair error: the device refuses the request as inconsistent; with "
+               "Soft-RoCE also: its interface is down";
     case IBV_WC_LOC_ACCESS_ERR:
         return "local access error: memory that may not be written";
     case IBV_WC_MW_BIND_ERR:
