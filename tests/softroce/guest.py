@@ -5,18 +5,20 @@ run over a serial port (see agent). Every wait has a deadline, and no guest outl
 """
 
 import ctypes
+import json
 import os
 import re
 import select
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BOOT_SECONDS = 90
+BOOT_SECONDS = 240  # of several at once, on a busy machine
 MTU = 4200  # of the interface: an rxe device then has an MTU of 4096
 
 
@@ -49,8 +51,10 @@ class Machine:
         made = subprocess.run([os.path.join(HERE, "kernel"), self.cache], stderr=subprocess.PIPE, text=True)
         if made.returncode:
             raise Skip("no kernel for guests: " + (made.stderr.strip().splitlines() or ["?"])[-1])
-        self.accelerator = ["-accel", "kvm", "-cpu", "host"] if self.kvm_works() else [
-            "-accel", "tcg,thread=multi", "-cpu", "max"]
+        kvm = self.kvm_works()
+        self.accelerator = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+        # an emulated guest measures its TSC while others use the CPU, and has been seen to be wrong by a factor of 12
+        self.clock = "tsc=reliable" if kvm else "clocksource=hpet"
 
     def kvm_works(self):
         """A machine may have /dev/kvm and no virtualisation: every attempt then fails, or hangs."""
@@ -109,21 +113,26 @@ class Guest:
         self.trouble = ""
         self.changed = threading.Condition()
         self.console = os.path.join(machine.logs, name + ".console")
-        agent = [f"kofn.agent={HERE}/agent", f"kofn.address={self.address}/24", f"kofn.mtu={MTU}"]
+        agent = [f"kofn.agent={HERE}/agent", f"kofn.name={name}", f"kofn.address={self.address}/24",
+                 f"kofn.mtu={MTU}"]
+        self.monitor, theirs = socket.socketpair()
         if machine.kept():
             agent.append("kofn.keep=" + ",".join(machine.kept()))
         command = [machine.qemu, *machine.accelerator, "-smp", str(cpus), "-m", memory, "-nodefaults",
                    "-display", "none", "-no-reboot",
                    "-kernel", machine.cache + "/vmlinuz", "-initrd", machine.cache + "/initramfs",
-                   "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable " + " ".join(agent),
+                   "-append", " ".join(["console=ttyS0 quiet panic=-1 mitigations=off", machine.clock, *agent]),
                    "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
                    "-netdev", (netdev or "hubport,hubid=1") + ",id=n0",
                    "-device", f"virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:09:00:{index:02x},host_mtu={MTU}",
+                   "-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon", "chardev=monitor,mode=control",
                    "-serial", "file:" + self.console, "-serial", "stdio"]
         self.log = open(os.path.join(machine.logs, name + ".log"), "w", encoding="utf-8")
         self.log.write("# " + shlex.join(command) + "\n")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
-                                        preexec_fn=die_with_parent)
+                                        preexec_fn=die_with_parent, pass_fds=[theirs.fileno()])
+        theirs.close()
+        self.answers = self.monitor.makefile("r", encoding="utf-8")
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -194,17 +203,40 @@ class Guest:
     def signal(self, name, number):
         self.say(f"signal {name} {number}")
 
+    def end_tasks(self):
+        """Kills what still runs."""
+        for task in self.tasks.values():
+            if task.status is None and not self.ended:
+                self.signal(task.name, "KILL")
+                task.wait(20)
+
     # what happens to whole machines
 
     def power_cut(self):
         self.process.kill()
         self.process.wait()
+        self.reader.join(5)  # which notes the end
+
+    def ask(self, command):
+        """Has qemu's monitor do something."""
+        self.monitor.settimeout(20)
+        try:
+            for request in ("qmp_capabilities", command):
+                self.monitor.sendall(json.dumps({"execute": request}).encode())
+                answer = {}
+                while not {"return", "error"} & answer.keys():  # events, and a greeting
+                    answer = json.loads(self.answers.readline())
+        except (OSError, ValueError) as why:
+            raise Failure(f"{self.name}: its monitor does not answer to '{command}': {why}") from None
+        if "error" in answer:
+            raise Failure(f"{self.name}: '{command}': {answer['error']}")
 
     def freeze(self):
-        self.process.send_signal(signal.SIGSTOP)
+        """The machine stands still, with all its clocks: it will know of nothing."""
+        self.ask("stop")
 
     def thaw(self):
-        self.process.send_signal(signal.SIGCONT)
+        self.ask("cont")
 
     def off(self, seconds=10):
         """Ends the guest: kindly, then not."""
@@ -216,7 +248,8 @@ class Guest:
             pass
         finally:
             self.power_cut()
-            self.reader.join(5)
+            self.answers.close()
+            self.monitor.close()
             self.log.close()
 
 
@@ -227,7 +260,6 @@ class Switch:
     """
 
     def __init__(self, ports):
-        import socket
         self.sockets = []
         self.remotes = []
         self.cut = [False] * ports

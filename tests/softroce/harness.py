@@ -3,6 +3,8 @@
 import json
 import re
 
+import time
+
 import guest
 from lab import expect
 
@@ -52,6 +54,18 @@ def info(lab, _):
     expect(re.search(r"verbs rxe0:1 .*not used: it does not have the GID asked for", wrong), "GID 200? " + wrong)
 
 
+def clock(lab, counts):
+    """A second of a guest is one of this machine: or else none of its deadlines is what it says."""
+    heard = []
+    task = lab.guest().start("clock", "cat /proc/uptime; sleep 4; cat /proc/uptime")
+    task.listener = lambda _: heard.append(time.monotonic())
+    expect(task.wait(60) == 0, "no clock: " + task.text())
+    begin, end = (float(line.split()[0]) for line in task.lines)
+    ratio = (end - begin) / (heard[1] - heard[0])
+    counts.note(f"a second of the guest takes {1 / ratio:.3f} s")
+    expect(0.7 < ratio < 1.4, f"the guest's clock is {ratio:.2f} times as fast as this machine's")
+
+
 def network(lab, counts):
     """Guests reach each other over verbs; a cut link stops that, and it goes on when the link is back."""
     first, second = lab.network(["first", "second"])
@@ -70,4 +84,4 @@ def network(lab, counts):
     counts.note("between guests: " + " ".join(client.lines[-2].split()) + (" (with a cut)" if cut else ""))
 
 
-TESTS = [commands, device, info, network]
+TESTS = [commands, clock, device, info, network]

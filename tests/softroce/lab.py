@@ -4,6 +4,8 @@ import os
 
 import guest
 
+HOSTS = ["server", "first", "second"]
+
 
 class Counts:
     def __init__(self):
@@ -50,6 +52,14 @@ class Lab:
         self.standing = None
         self.guests = []
         self.switch = None
+        self.shared = {}  # guests by name, of hosts(), and their switch
+        self.shared_switch = None
+        self.started = 0  # commands that were given a name
+
+    def name(self, what):
+        """A name for a command: no guest has heard it before."""
+        self.started += 1
+        return f"{what}.{self.started}"
 
     def guest(self):
         """A guest that many tests share, one after the other."""
@@ -60,9 +70,7 @@ class Lab:
 
     def network(self, names, cpus=1, memory="1G"):
         """Guests of this test alone, joined by a switch: self.switch, ports in the order of names."""
-        if self.standing:  # two machines are busy enough with the others
-            self.standing.off()
-            self.standing = None
+        self.dismiss()
         self.switch = guest.Switch(len(names))
         for port, name in enumerate(names):
             self.guests.append(guest.Guest(self.machine, name, index=port + 1, cpus=cpus, memory=memory,
@@ -71,7 +79,34 @@ class Lab:
             one.wait_ready()
         return self.guests
 
-    def end_test(self):
+    def hosts(self):
+        """The three of HOSTS, joined by self.shared_switch, which many tests share; one that has ended is made anew. A
+        test that passes leaves them as it has found them, but for commands that still run."""
+        if not self.shared_switch:
+            self.dismiss()
+            self.shared_switch = guest.Switch(len(HOSTS))
+        for port, name in enumerate(HOSTS):
+            if name in self.shared and self.shared[name].ended:
+                self.shared.pop(name).off()
+            if name not in self.shared:
+                self.shared[name] = guest.Guest(self.machine, name, index=port + 1, cpus=1, memory="512M",
+                                                netdev=self.shared_switch.netdev(port))
+        for one in self.shared.values():
+            one.wait_ready()
+        return [self.shared[name] for name in HOSTS]
+
+    def dismiss(self):
+        """Ends the guests that tests share: the machine is busy enough with others."""
+        if self.standing:
+            self.standing.off()
+        for one in self.shared.values():
+            one.power_cut()
+            one.off()
+        if self.shared_switch:
+            self.shared_switch.close()
+        self.standing, self.shared, self.shared_switch = None, {}, None
+
+    def end_test(self, failed=False):
         for one in self.guests:
             one.power_cut()
         for one in self.guests:
@@ -79,8 +114,14 @@ class Lab:
         if self.switch:
             self.switch.close()
         self.guests, self.switch = [], None
+        if failed:  # nobody knows what state they are in
+            self.dismiss()
+        try:
+            for one in self.shared.values():
+                one.end_tasks()
+        except guest.Failure:
+            self.dismiss()
 
     def close(self):
         self.end_test()
-        if self.standing:
-            self.standing.off()
+        self.dismiss()
