@@ -1,0 +1,180 @@
+"""Machines, cables, links and servers that are lost while a job runs over verbs."""
+
+import time
+
+from job import GONE, PATIENCE, WORKERS, Job
+from lab import expect
+
+PEER_TIMEOUT = 4  # s, until a worker's host is given up; and the server, by its workers
+BUSY = 15  # s, by which a deadline may be missed: what an emulated guest does takes its time
+PACE = "--delay uniform:10ms,30ms"
+SECOND = (2, 3)  # the ranks of the host `second`
+LONG = 200  # s: who has seen enough stops the job
+
+
+def start(lab, seconds=LONG, timeout=PEER_TIMEOUT):
+    """A job that has got under way."""
+    job = Job(lab, f"--seconds {seconds}", serve=f"--peer-timeout {timeout}", work=f"--timeout {timeout} {PACE}")
+    job.rounds_pass(3)
+    return job
+
+
+def wait_missed(job):
+    """Waits until the server has missed a worker of the second host, and does not wait for it any more."""
+    before = len(job.said(MISSED))
+    job.until(lambda: len(job.said(MISSED)) > before, "anybody is missed")
+
+
+MISSED = r"kofn: rank [23] \(second, pid \d+\): (slow|suspect|gone|no local update)\b"
+BACK = r"kofn: rank [23] \(second, pid \d+\): (keeps up again|is back)\b"
+
+
+def wait_gone(job, counts, ranks=SECOND):
+    """Waits until the server has given these workers up; checks that it says who they were, in time, and caps K."""
+    began, found = time.monotonic(), {}
+
+    def all_said():
+        found.update((int(m[1]), m) for m in job.said(GONE))
+        return all(rank in found for rank in ranks)
+
+    job.until(all_said, f"the end of the workers {ranks}")
+    took = time.monotonic() - began
+    counts.note(f"given up after {took:.1f} s (--peer-timeout {PEER_TIMEOUT}): {found[ranks[0]][4]}")
+    expect(took <= PEER_TIMEOUT + BUSY, f"the workers {ranks} were given up after {took:.1f} s")
+    for rank in ranks:
+        host, wait_for, left = found[rank][2], int(found[rank][5]), int(found[rank][6])
+        expect(host == job.host(rank).name, f"rank {rank} is said to be on {host}: {found[rank][0]}")
+        expect(wait_for <= left < WORKERS, f"K is more than there are workers left: {found[rank][0]}")
+    expect(any(int(m[6]) == WORKERS - len(ranks) for m in found.values()), f"others were missed: {job.serving.text()}")
+
+
+def workers_end(job, counts, ranks):
+    """These workers end with status 1, in time, and say whose they were."""
+    began = time.monotonic()
+    for rank in ranks:
+        worker = job.workers[rank]
+        worker.wait(PATIENCE)
+        said = worker.text()
+        expect(worker.status == 1, f"status {worker.status} of rank {rank}: {said}")
+        expect(f"({job.server.address}, pid " in said and job.address in said, f"rank {rank} names no server: {said}")
+    took = time.monotonic() - began
+    counts.note(f"rank {ranks[0]} ended after {took:.1f} s: " + " | ".join(job.workers[ranks[0]].lines))
+    expect(took <= PEER_TIMEOUT + BUSY, f"workers ended after {took:.1f} s only")
+
+
+def working(result, ranks=range(WORKERS)):
+    """These workers were members in the end, and have contributed."""
+    for rank in ranks:
+        worker = result["per_worker"][rank]
+        expect(worker["state"] in ("ready", "slow") and worker["merged"] > 0, f"rank {rank} does not work: {worker}")
+
+
+# ---- machines ----
+
+
+def frozen(lab, counts):
+    """A host stands still for some rounds: what it had under way is counted as late, refused or lost, nothing twice;
+    it keeps up again; the job comes to its end."""
+    job = start(lab, seconds=30, timeout=20)
+    before = job.round()
+    job.others[1].freeze()
+    wait_missed(job)
+    job.rounds_pass(5)
+    job.others[1].thaw()
+    missed = job.round() - before
+    backs = len(job.said(BACK))
+    job.until(lambda: len(job.said(BACK)) > backs, "who stood still (keeps up again|is back)\b")
+    result = job.end()
+    working(result)
+    workers = [result["per_worker"][rank] for rank in SECOND]
+    counts.note(f"frozen for {missed} of {result['rounds']} rounds: " + "; ".join(
+        f"{w['merged']} merged, {w['late']} late, {w['refused']} refused, {w['lost']} lost" for w in workers))
+    expect(any(w["late"] + w["refused"] + w["lost"] for w in workers), f"nothing was late: {workers}")
+
+
+def frozen_too_long(lab, counts):
+    """A host stands still until it is given up: what it writes then reaches nobody, its workers end and say whose they
+    were, and others have their ranks."""
+    job = start(lab)
+    job.others[1].freeze()
+    wait_gone(job, counts)
+    job.rounds_pass(1)
+    job.others[1].thaw()
+    workers_end(job, counts, SECOND)
+    job.replace(SECOND)
+    working(job.stop())
+
+
+def power_cut(lab, counts):
+    """A host loses its power: its workers are named in time, and the job goes on without them, to a good end."""
+    job = start(lab, seconds=20)
+    job.others[1].power_cut()
+    wait_gone(job, counts)
+    job.rounds_pass(3)
+    result = job.end(lost=SECOND)
+    working(result, (0, 1))
+    expect(all(result["per_worker"][rank]["state"] == "gone" for rank in SECOND), f"states: {result['per_worker']}")
+
+
+def server_lost(lab, counts):
+    """The server's host loses its power: all workers end in time, and say whose they were."""
+    job = start(lab)
+    job.server.power_cut()
+    workers_end(job, counts, tuple(range(WORKERS)))
+
+
+# ---- cables and links ----
+
+
+def cable_short(lab, counts):
+    """A cable that is out for less than the time-outs costs nobody more than time."""
+    job = start(lab)
+    lab.shared_switch.cut[2] = True
+    cut = time.monotonic()
+    wait_missed(job)
+    lab.shared_switch.cut[2] = False
+    counts.note(f"a cable out for {time.monotonic() - cut:.1f} s")
+    backs = len(job.said(BACK))
+    job.until(lambda: len(job.said(BACK)) > backs, "who was missed (keeps up again|is back)\b")
+    result = job.stop()
+    working(result)
+
+
+def cable_long(lab, counts):
+    """A cable that is out for longer: both sides give each other up; processes started later have the ranks."""
+    job = start(lab)
+    lab.shared_switch.cut[2] = True
+    wait_gone(job, counts)
+    workers_end(job, counts, SECOND)
+    lab.shared_switch.cut[2] = False
+    job.replace(SECOND)
+    working(job.stop())
+
+
+def link_short(lab, counts):
+    """An interface that is down for a moment: rxe fails what is sent meanwhile at once, so that its workers may end, and
+    say so. Who has ended can have its rank again; the job goes on."""
+    job = start(lab)
+    job.others[1].run(lab.name("link"), "ip link set eth0 down && sleep 0.5; ip link set eth0 up", PATIENCE)
+    job.rounds_pass(3)
+    ended = [rank for rank in SECOND if job.workers[rank].status is not None]
+    counts.note(f"of 2 workers {len(ended)} have ended")
+    if ended:
+        workers_end(job, counts, ended)
+        job.replace(ended)
+    working(job.stop())
+
+
+def link_long(lab, counts):
+    """An interface that is down until its host is given up."""
+    job = start(lab)
+    job.others[1].run(lab.name("down"), "ip link set eth0 down", PATIENCE)
+    wait_gone(job, counts)
+    workers_end(job, counts, SECOND)
+    job.others[1].run(lab.name("up"), "ip link set eth0 up", PATIENCE)
+    job.replace(SECOND)
+    working(job.stop())
+
+
+# who loses a machine comes last: another one has to boot
+TESTS = [frozen, frozen_too_long, cable_short, cable_long, link_short, link_long, power_cut, server_lost]
