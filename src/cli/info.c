@@ -1,11 +1,15 @@
 /* kofn info: what is built in, the limits of this machine, the pinning map, every option and where
  * it comes from. */
 #include <kofn/kofn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #ifdef HAVE_OPENBLAS
 #include <cblas.h>
+#endif
+#ifdef HAVE_ONEDNN
+#include <oneapi/dnnl/dnnl.h>
 #endif
 
 #include "cli/info.h"
@@ -27,6 +31,17 @@ static const char *openblas_description(void)
     return openblas_get_config();
 #else
     return NULL;
+#endif
+}
+
+static void describe_onednn(char *text, size_t size)
+{
+#ifdef HAVE_ONEDNN
+    const dnnl_version_t *version = dnnl_version();
+
+    snprintf(text, size, "%d.%d.%d", version->major, version->minor, version->patch);
+#else
+    snprintf(text, size, "%s", "");
 #endif
 }
 
@@ -57,6 +72,7 @@ static int show(const struct kofn_options *options)
     struct kofn_output json;
     int rc;
 
+    describe_onednn(info.onednn, sizeof(info.onednn));
     kofn_cpu_quota_read("", NULL, &info.quota);
     rc = kofn_output_open(&json, path, "--json", NULL);
     if (rc)

@@ -9,6 +9,7 @@
 struct kofn_info {
     const struct kofn_options *options;
     const char *openblas;     /* its own description; NULL = not built in */
+    char onednn[32];          /* version; empty = not built in */
     const char *hwloc;        /* version; NULL = not built in */
     const char *gsl;          /* the same */
     uint64_t memlock, nofile; /* soft limits; UINT64_MAX = none */

@@ -24,7 +24,8 @@ static void print_built_in(const struct kofn_info *info)
     for (size_t i = 0; (algorithm = kofn_algorithm_at(i)); i++)
         printf("  algorithm %-8s %s\n", algorithm->name, algorithm->summary);
     printf("  OpenBLAS           %s\n",
-           info->openblas ? info->openblas : "no: softmax and mlp cannot be trained");
+           info->openblas ? info->openblas : "no: softmax, mlp and cnn cannot be trained");
+    printf("  oneDNN             %s\n", *info->onednn ? info->onednn : "no: cnn cannot be trained");
     printf("  hwloc              %s\n", info->hwloc ? info->hwloc : "no: cores are not known");
     printf("  GSL                %s\n",
            info->gsl ? info->gsl : "no: plans are simulated where quadrature would do");
@@ -162,6 +163,7 @@ static void set_built_in(json_t *json, const struct kofn_info *info)
     json_object_set_new(json, "algorithms", algorithms);
     json_object_set_new(json, "models", models);
     json_object_set_new(json, "openblas", kofn_json_text(info->openblas));
+    json_object_set_new(json, "onednn", kofn_json_text(*info->onednn ? info->onednn : NULL));
     json_object_set_new(json, "hwloc", kofn_json_text(info->hwloc));
     json_object_set_new(json, "gsl", kofn_json_text(info->gsl));
     json_object_set_new(json, "jansson", json_string(jansson_version_str()));

@@ -41,8 +41,8 @@ static int check(struct kofn_run *run)
         rc = kofn_terms_make(&run->options, run->log, &run->terms);
     if (!rc && !strcmp(run->conf->model, "none"))
         rc = kofn_error(run->log, KOFN_INVALID,
-                        "--model: none trains nothing, and is for kofn sim; quadratic, softmax and "
-                        "mlp are models");
+                        "--model: none trains nothing, and is for kofn sim; quadratic, softmax, "
+                        "mlp and cnn are models");
     if (!rc && run->conf->target_accuracy > 0 && !strcmp(run->conf->model, "quadratic"))
         rc = kofn_error(run->log, KOFN_INVALID, "--target-accuracy: a quadratic has no accuracy");
     if (!rc)

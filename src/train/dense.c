@@ -52,6 +52,30 @@ void kofn_dense_sum(const float *restrict matrix, size_t rows, size_t columns, f
             sums[j] += matrix[i * columns + j];
 }
 
+void kofn_dense_rectify(float *restrict hidden, const float *restrict biases, size_t rows,
+                        size_t units)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < units; j++) {
+            float value = hidden[i * units + j] + biases[j];
+
+            hidden[i * units + j] = value < 0 ? 0 : value; /* NaN stays to be seen */
+        }
+}
+
+void kofn_dense_clear_rested(float *restrict errors, const float *restrict hidden, size_t rows,
+                             size_t units, float *restrict sums)
+{
+    memset(sums, 0, units * sizeof(*sums));
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < units; j++) {
+            float error = hidden[i * units + j] > 0 ? errors[i * units + j] : 0;
+
+            errors[i * units + j] = error;
+            sums[j] += error;
+        }
+}
+
 /* Adds the biases, and returns the largest output; the class it belongs to in @best. */
 static float largest(float *row, const float *biases, size_t classes, size_t *best)
 {

@@ -29,6 +29,15 @@ void kofn_dense_backward(const float *errors, const float *weights, size_t rows,
 /* sums (columns) = the sum of all rows. */
 void kofn_dense_sum(const float *matrix, size_t rows, size_t columns, float *sums);
 
+/* values (rows x units) = max(0, values + biases), in one pass. */
+void kofn_dense_rectify(float *values, const float *biases, size_t rows, size_t units);
+
+/* Clears those of @errors (rows x units) whose @values were at rest, and sums up the rest for the
+ * biases: @sums (units).
+ */
+void kofn_dense_clear_rested(float *errors, const float *values, size_t rows, size_t units,
+                             float *sums);
+
 /* Adds the biases to @outputs (rows x classes) and turns it into the gradient of the mean
  * cross-entropy: (softmax - 1 at the label) / rows. Returns the mean cross-entropy.
  */

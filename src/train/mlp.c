@@ -66,31 +66,6 @@ static void mlp_init(const struct kofn_model *model, float *parameters)
     kofn_dense_init(parameters + at.w2, at.b2 - at.w2, sqrt(1.0 / model->attr.hidden), seed, 2);
 }
 
-/* Adds the biases and rectifies, in one pass. */
-static void rectify(float *restrict hidden, const float *restrict biases, size_t rows, size_t units)
-{
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < units; j++) {
-            float value = hidden[i * units + j] + biases[j];
-
-            hidden[i * units + j] = value < 0 ? 0 : value; /* NaN stays to be seen */
-        }
-}
-
-/* Clears the errors of units that were at rest, and sums them up for the biases, in one pass. */
-static void clear_rested(float *restrict errors, const float *restrict hidden, size_t rows,
-                         size_t units, float *restrict sums)
-{
-    memset(sums, 0, units * sizeof(*sums));
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < units; j++) {
-            float error = hidden[i * units + j] > 0 ? errors[i * units + j] : 0;
-
-            errors[i * units + j] = error;
-            sums[j] += error;
-        }
-}
-
 /* From scratch.input to scratch.outputs, without the last biases. */
 static void forward(const struct kofn_model *model, const float *parameters, size_t rows)
 {
@@ -101,7 +76,7 @@ static void forward(const struct kofn_model *model, const float *parameters, siz
 
     kofn_dense_forward(scratch.input, parameters + at.w1, rows, data->features, hidden,
                        scratch.hidden);
-    rectify(scratch.hidden, parameters + at.b1, rows, hidden);
+    kofn_dense_rectify(scratch.hidden, parameters + at.b1, rows, hidden);
     kofn_dense_forward(scratch.hidden, parameters + at.w2, rows, hidden, data->classes,
                        scratch.outputs);
 }
@@ -124,7 +99,7 @@ static float mlp_gradient(struct kofn_model *model, const float *parameters,
     kofn_dense_sum(scratch.outputs, rows, data->classes, gradient + at.b2);
     kofn_dense_backward(scratch.outputs, parameters + at.w2, rows, hidden, data->classes,
                         scratch.errors);
-    clear_rested(scratch.errors, scratch.hidden, rows, hidden, gradient + at.b1);
+    kofn_dense_clear_rested(scratch.errors, scratch.hidden, rows, hidden, gradient + at.b1);
     kofn_dense_weights(scratch.errors, scratch.input, rows, data->features, hidden,
                        gradient + at.w1);
     return loss;

@@ -11,17 +11,28 @@
 #define DIMENSION 10u
 #define WORKSPACE_MAX ((size_t)1 << 32) /* f32 elements; a plain bound against overflow */
 
-const char *const kofn_model_names[] = {"none", "quadratic", "softmax", "mlp"};
+const char *const kofn_model_names[] = {"none", "quadratic", "softmax", "mlp", "cnn"};
 const size_t kofn_model_names_count = KOFN_ARRAY_SIZE(kofn_model_names);
 
 static const struct kofn_model_ops *const models[] = {
-    &kofn_model_none,
-    &kofn_model_quadratic,
+    &kofn_model_none,    &kofn_model_quadratic,
 #ifdef HAVE_OPENBLAS
-    &kofn_model_softmax,
-    &kofn_model_mlp,
+    &kofn_model_softmax, &kofn_model_mlp,
+#ifdef HAVE_ONEDNN
+    &kofn_model_cnn,
+#endif
 #endif
 };
+
+/* The library that this build lacks for @name. */
+static const char *missing(const char *name)
+{
+#ifdef HAVE_OPENBLAS
+    return (void)name, "oneDNN";
+#else
+    return strcmp(name, "cnn") ? "OpenBLAS" : "OpenBLAS, and oneDNN";
+#endif
+}
 
 static int find(const char *name, const struct kofn_log *log, const struct kofn_model_ops **ops)
 {
@@ -34,8 +45,8 @@ static int find(const char *name, const struct kofn_log *log, const struct kofn_
         }
     for (size_t i = 0; i < kofn_model_names_count; i++)
         if (!strcmp(kofn_model_names[i], name))
-            return kofn_error(log, KOFN_UNSUPPORTED,
-                              "model %s needs OpenBLAS, which is not built in", name);
+            return kofn_error(log, KOFN_UNSUPPORTED, "model %s needs %s, which is not built in",
+                              name, missing(name));
     return kofn_error(log, KOFN_INVALID, "unknown model \"%s\"; %s", name,
                       kofn_hint(hint, kofn_text(name), kofn_model_names, kofn_model_names_count));
 }
@@ -62,7 +73,7 @@ static int complete(struct kofn_model_attr *attr, const struct kofn_model_ops *o
                           KOFN_MODEL_BATCH_MAX, KOFN_MODEL_HIDDEN_MAX, KOFN_MODEL_DIMENSION_MAX);
     if (ops->has_data && !attr->data)
         return kofn_error(log, KOFN_INVALID, "model %s needs data", ops->name);
-    return 0;
+    return ops->check ? ops->check(attr, log) : 0;
 }
 
 static int allocate(struct kofn_model *model, const struct kofn_log *log)
@@ -107,6 +118,9 @@ int kofn_model_open(const struct kofn_model_attr *attr, const struct kofn_log *l
     kofn_dense_threads(model->attr.threads);
     if (ops->prepare)
         ops->prepare(model);
+    rc = ops->open ? ops->open(model, log) : 0;
+    if (rc)
+        goto close_model;
     *model_p = model;
     return 0;
 
@@ -119,6 +133,8 @@ void kofn_model_close(struct kofn_model *model)
 {
     if (!model)
         return;
+    if (model->ops->close)
+        model->ops->close(model);
     free(model->workspace);
     free(model->labels);
     free(model);

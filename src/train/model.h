@@ -1,15 +1,16 @@
 /* model.h: the built-in workloads: what is trained, behind one table of functions.
  *
  *     none       nothing is computed; the gradient is zero
- *     quadratic  f_m(x) = |x - b_m|^2 / 2 for worker m: no data, a known optimum (the mean of all
- * b_m) softmax    multinomial logistic regression mlp        one hidden layer of rectified linear
- * units
+ *     quadratic  f_m(x) = |x - b_m|^2 / 2 for worker m: no data, a known optimum (the mean of all)
+ *     softmax    multinomial logistic regression
+ *     mlp        one hidden layer of rectified linear units
+ *     cnn        two convolutions and three dense layers (cnn.c), for images
  *
  * Parameters are one array of f32, wherever the caller has it: a gradient is written straight into
  * a buffer of the caller's, such as a slot that others read. A kofn_model is the workspace of one
- * thread: everything is allocated when it is opened, nothing in a step. softmax and mlp need
- * OpenBLAS and sum in its order, so gradients are the same from run to run on one machine, and
- * differ by rounding between machines.
+ * thread: everything is allocated when it is opened, nothing in a step. softmax, mlp
+ * and cnn need OpenBLAS, cnn oneDNN as well, and sum in their order, so gradients are the same from
+ * run to run on one machine, and differ by rounding between machines.
  */
 #ifndef KOFN_TRAIN_MODEL_H
 #define KOFN_TRAIN_MODEL_H
@@ -33,7 +34,7 @@ struct kofn_model_attr {
     uint32_t hidden;              /* units of the hidden layer of mlp; KOFN_MODEL_HIDDEN */
     uint32_t dimension;           /* parameters of quadratic (10) and none (0) */
     uint32_t workers;             /* that share a quadratic; 1 */
-    uint32_t threads;             /* of OpenBLAS, for the whole process; 1 */
+    uint32_t threads;             /* of the libraries, OpenBLAS' for the whole process; 1 */
 };
 
 struct kofn_model;

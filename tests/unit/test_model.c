@@ -39,7 +39,7 @@ static void test_bad_attributes(void)
         const char *message;
     } cases[] = {
         {{.name = "mpl"}, "unknown model \"mpl\"; did you mean \"mlp\"?"},
-        {{.name = "resnet"}, "known: none, quadratic, softmax, mlp"},
+        {{.name = "resnet"}, "known: none, quadratic, softmax, mlp, cnn"},
         {{.name = "quadratic", .dimension = UINT32_MAX}, "at most"},
         {{.name = "quadratic", .batch = UINT32_MAX}, "at most"},
         {{.name = "quadratic", .dimension = 1 << 20, .workers = 1 << 20}, "a workspace of"},
