@@ -118,6 +118,9 @@ struct kofn_job {
     uint32_t local_steps; /* U */
     uint32_t epoch;       /* of this worker's membership; grows with every rejoin */
     uint64_t parameters;  /* f32 elements of a model and of an update */
+    double pullback; /* overlap: the share by which kofn_worker_take() pulls the worker's parameters
+                        to the anchor, and keeps the rest; local momentum is then kept, too. 0 with
+                        all others: it replaces them */
 };
 
 /* What a worker says of one finished local update. */
@@ -253,6 +256,8 @@ struct kofn_server_attr {
     const char *over; /* of adasync: the algorithm whose K it chooses; NULL = "kasync". `wait_for`
                          is its first K; 1 */
     uint64_t adapt_every; /* the same: how often K is thought over; 0 = in every round */
+    double alpha;         /* of overlap: how far workers are pulled to the anchor, up to 1; 0.6 */
+    double beta;          /* the same: momentum of the anchor, below 1; 0 = none */
 };
 
 #ifdef __cplusplus

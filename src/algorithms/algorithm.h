@@ -36,6 +36,11 @@ struct kofn_algorithm {
      * WAITS does so until what it sent has been merged.
      */
     bool stale;
+    /* Workers keep their own models, which a new one only pulls at; nobody is cut off, and who
+     * WAITS computes on while its round is merged. `round` of a stamp is then the one its local
+     * updates were made in, `version` the model that its parameters have been pulled to.
+     */
+    bool ahead;
     bool cancels;     /* what misses its round is dropped, whatever is said of late updates */
     bool exact;       /* K are merged and no more, though others may have come in the same moment */
     const char *over; /* the algorithm whose rounds it has, if it only chooses their K; else NULL */
@@ -61,6 +66,7 @@ extern const struct kofn_algorithm kofn_kasync;
 extern const struct kofn_algorithm kofn_kbatch_async;
 extern const struct kofn_algorithm kofn_adasync; /* over kasync */
 extern const struct kofn_algorithm kofn_stsyn;
+extern const struct kofn_algorithm kofn_overlap;
 
 /* True if every publication is one of the K, so that K may be more than N: they are summed up as
  * they come, not held.
@@ -88,8 +94,9 @@ enum kofn_manner {
     KOFN_MANNER_PARTIAL = 1 << 0,
     KOFN_MANNER_STALE = 1 << 1,
     KOFN_MANNER_CANCELS = 1 << 2,
+    KOFN_MANNER_AHEAD = 1 << 3,
 };
-#define KOFN_MANNERS 7u
+#define KOFN_MANNERS 15u
 uint32_t kofn_algorithm_manners(const struct kofn_algorithm *algorithm);
 
 /* By name, or NULL. */

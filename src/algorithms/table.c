@@ -5,8 +5,8 @@
 #include "round/round.h"
 
 static const struct kofn_algorithm *const table[] = {
-    &kofn_sync,   &kofn_local,        &kofn_ksync,   &kofn_kbatch_sync,
-    &kofn_kasync, &kofn_kbatch_async, &kofn_adasync, &kofn_stsyn,
+    &kofn_sync,         &kofn_local,   &kofn_ksync, &kofn_kbatch_sync, &kofn_kasync,
+    &kofn_kbatch_async, &kofn_adasync, &kofn_stsyn, &kofn_overlap,
 };
 
 const struct kofn_algorithm *kofn_algorithm_at(size_t index)
@@ -31,7 +31,8 @@ uint32_t kofn_algorithm_manners(const struct kofn_algorithm *algorithm)
 {
     return (algorithm->partial ? KOFN_MANNER_PARTIAL : 0u) |
            (algorithm->stale ? KOFN_MANNER_STALE : 0u) |
-           (algorithm->cancels ? KOFN_MANNER_CANCELS : 0u);
+           (algorithm->cancels ? KOFN_MANNER_CANCELS : 0u) |
+           (algorithm->ahead ? KOFN_MANNER_AHEAD : 0u);
 }
 
 bool kofn_current_any(const struct kofn_round *round, const struct kofn_stamp *stamp)

@@ -23,6 +23,7 @@ struct kofn_conf {
     const struct kofn_algorithm *algorithm;
     const char *over;     /* of adasync */
     uint64_t adapt_every; /* 0 = in every round */
+    double alpha, beta;   /* of overlap */
     uint32_t local_steps;
     int publish, weights, late; /* enum kofn_publish, kofn_weights, kofn_late */
     double staleness_weight;

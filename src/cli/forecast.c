@@ -71,6 +71,7 @@ static int open_sim(struct trial *trial, const struct kofn_log *log)
                   .deadline_adaptive = conf->deadline.adaptive,
                   .suspect_after = job->terms->suspect_after,
                   .adapt_every = conf->adapt_every},
+        .rules = job->terms->rules,
         .delay = job->delay,
         .stragglers = job->terms->stragglers,
         .straggler_count = job->terms->straggler_count,

@@ -48,6 +48,8 @@ int kofn_run_open_server(struct kofn_run *run, const char *address)
         .algorithm = conf->algorithm->name,
         .over = run->terms.algorithm->over,
         .adapt_every = conf->adapt_every,
+        .alpha = run->terms.rules.alpha,
+        .beta = run->terms.rules.beta,
         .wait_for = run->terms.wait_for,
         .local_steps = run->terms.local_steps,
         .publish = (enum kofn_publish)conf->publish,

@@ -137,6 +137,7 @@ static int open_sim(struct simulation *simulation)
                   .deadline_adaptive = conf->deadline.adaptive,
                   .suspect_after = terms->suspect_after,
                   .adapt_every = conf->adapt_every},
+        .rules = terms->rules,
         .delay = &terms->delay,
         .stragglers = terms->stragglers,
         .straggler_count = terms->straggler_count,

@@ -80,6 +80,19 @@ static int check_growth(struct check *check)
     return 0;
 }
 
+/* Options of one algorithm, with another one. */
+static int check_own(struct check *check)
+{
+    static const char *const of_overlap[] = {"alpha", "beta"};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(of_overlap) && !check->algorithm->ahead; i++)
+        if (is_set(check, of_overlap[i]))
+            return kofn_error(check->log, KOFN_INVALID,
+                              "%s: only the workers of overlap have an anchor, not those of %s",
+                              where(check, of_overlap[i]), check->algorithm->name);
+    return 0;
+}
+
 static int check_transport(struct check *check)
 {
     const struct kofn_conf *conf = check->conf;
@@ -151,6 +164,8 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     if (!rc)
         rc = check_counts(&check);
     if (!rc)
+        rc = check_own(&check);
+    if (!rc)
         rc = check_transport(&check);
     if (!rc)
         rc = read_stragglers(&check, terms);
@@ -166,6 +181,7 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     if (!check.conf->wait_for && terms->algorithm->adapt)
         terms->wait_for = 1;
     terms->local_steps = check.conf->local_steps;
+    terms->rules = (struct kofn_rules){.alpha = check.conf->alpha, .beta = check.conf->beta};
     terms->suspect_after = check.conf->suspect_after;
     if (!check.conf->transport && !is_set(&check, "suspect-after"))
         terms->suspect_after = KOFN_FOREVER; /* in a simulation nobody dies */

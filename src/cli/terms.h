@@ -7,6 +7,7 @@
 #define KOFN_CLI_TERMS_H
 
 #include "cli/option.h"
+#include "round/rules.h"
 #include "sim/delay.h"
 #include "sim/straggler.h"
 
@@ -17,9 +18,10 @@ struct kofn_terms {
     uint32_t workers, wait_for, local_steps; /* N, K, U */
     uint64_t rounds;                         /* 0 = without limit */
     uint64_t seconds;                        /* ns; 0 = without limit */
-    uint64_t suspect_after;                  /* ns; KOFN_FOREVER: nobody ever is */
-    struct kofn_delay delay;                 /* open */
-    struct kofn_straggler *stragglers;       /* owned */
+    struct kofn_rules rules;
+    uint64_t suspect_after;            /* ns; KOFN_FOREVER: nobody ever is */
+    struct kofn_delay delay;           /* open */
+    struct kofn_straggler *stragglers; /* owned */
     size_t straggler_count;
 };
 

@@ -153,7 +153,8 @@ static int work_until_over(struct loop *loop)
             loop->busy->start_ns = loop->busy->end_ns;
         loop->busy->rounds++;
         loop->busy->round = step.round;
-        kofn_sgd_reset(&loop->sgd);
+        if (!(kofn_worker_job(loop->worker)->pullback > 0)) /* else the model is still its own */
+            kofn_sgd_reset(&loop->sgd);
         for (step.update = 0; !rc; step.update++)
             rc = loop->task->stops && kofn_stop_signal() ? KOFN_INTERRUPTED : work(loop, &step);
         if (rc != KOFN_ROUND_OVER)

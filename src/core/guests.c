@@ -137,6 +137,7 @@ static int send_welcome(struct kofn_server *server, struct kofn_guest *guest, ui
     job->local_steps = server->attr.local_steps;
     job->epoch = epoch;
     job->parameters = server->attr.parameters;
+    job->pullback = algorithm->ahead ? server->rules.alpha : 0;
     welcome.welcome.worker_may = algorithm->worker_may;
     welcome.welcome.manners = kofn_algorithm_manners(algorithm);
     welcome.welcome.depth = server->hub->slot.depth;

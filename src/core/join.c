@@ -53,6 +53,7 @@ int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welco
     worker->partial = welcome->welcome.manners & KOFN_MANNER_PARTIAL;
     worker->stale = welcome->welcome.manners & KOFN_MANNER_STALE;
     worker->cancels = welcome->welcome.manners & KOFN_MANNER_CANCELS;
+    worker->ahead = welcome->welcome.manners & KOFN_MANNER_AHEAD;
     worker->server_pid = welcome->welcome.pid;
     worker->reduce = kofn_reduce_select();
     worker->stream = job->parameters * sizeof(float) >= kofn_reduce_stream_bytes();
@@ -74,7 +75,7 @@ static int check_job(const struct kofn_worker *worker, const struct kofn_worker_
     if (job->parameters == attr->parameters && job->workers <= KOFN_WORKERS_MAX &&
         attr->rank < job->workers && job->local_steps &&
         welcome->welcome.worker_may <= KOFN_WORKER_FETCHES &&
-        welcome->welcome.manners <= KOFN_MANNERS)
+        welcome->welcome.manners <= KOFN_MANNERS && job->pullback >= 0 && job->pullback <= 1)
         return 0;
     return kofn_error(worker->log, KOFN_PROTOCOL, "rank %u: the server's job contradicts itself",
                       attr->rank);

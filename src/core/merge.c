@@ -151,21 +151,29 @@ static size_t reject_bad(struct kofn_server *server, size_t count, bool finite)
     return bad;
 }
 
+static bool merge_all(void *arg, const struct kofn_merge *merge)
+{
+    struct kofn_server *server = arg;
+
+    return kofn_reduce_pool_merge(server->pool, KOFN_F32, merge, server->attr.parameters);
+}
+
 /* The next model, of all that can be merged, to @out. Returns false if the sum is not finite though
  * each part of it is.
  */
 static bool merge_good(struct kofn_server *server, float *out)
 {
-    struct kofn_merge merge = {.out = out,
-                               .base = kofn_server_model(server),
-                               .updates = server->updates,
-                               .weights = server->weights};
+    size_t count;
     bool finite;
 
     do {
-        merge.count = gather(server);
-        finite = kofn_reduce_pool_merge(server->pool, KOFN_F32, &merge, server->attr.parameters);
-    } while (reject_bad(server, merge.count, finite));
+        count = gather(server);
+        finite =
+            kofn_anchor_merge(&server->anchor, merge_all, server, out, kofn_server_model(server),
+                              server->updates, server->weights, count);
+    } while (reject_bad(server, count, finite));
+    if (finite && count)
+        kofn_anchor_commit(&server->anchor);
     return finite;
 }
 

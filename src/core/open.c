@@ -36,6 +36,7 @@ static void fill_defaults(struct kofn_server_attr *attr)
     attr->peer_timeout = attr->peer_timeout ? attr->peer_timeout : DEFAULT_PEER;
     attr->merge_threads = attr->merge_threads ? attr->merge_threads : 1;
     attr->learning_rate = attr->learning_rate != 0 ? attr->learning_rate : 1;
+    attr->alpha = attr->alpha != 0 ? attr->alpha : KOFN_ALPHA;
 }
 
 /* An attribute that cannot be: says which and why. */
@@ -107,6 +108,12 @@ static int check_numbers(const struct kofn_server_attr *attr)
         return kofn_error(attr->log, KOFN_INVALID, "the staleness weight must be 0 or more");
     if (!isfinite(attr->learning_rate))
         return kofn_error(attr->log, KOFN_INVALID, "the learning rate must be finite");
+    if (!(attr->alpha > 0) || attr->alpha > 1)
+        return kofn_error(attr->log, KOFN_INVALID, "alpha = %g: must be above 0, and at most 1",
+                          attr->alpha);
+    if (!(attr->beta >= 0) || attr->beta >= 1)
+        return kofn_error(attr->log, KOFN_INVALID, "beta = %g: must be 0 or more, and below 1",
+                          attr->beta);
     return 0;
 }
 
@@ -165,6 +172,21 @@ static int open_round(struct kofn_server *server)
     return kofn_round_init(&server->round, &config);
 }
 
+/* What moves the model: the mean of the updates, or with it a momentum. */
+static int open_anchor(struct kofn_server *server)
+{
+    struct kofn_motion motion;
+
+    server->rules = (struct kofn_rules){.alpha = server->attr.alpha, .beta = server->attr.beta};
+    motion = kofn_rules_motion(&server->rules, server->round.config.algorithm);
+    server->anchor = (struct kofn_anchor){
+        .rate = motion.rate, .momentum = motion.momentum, .nesterov = motion.nesterov};
+    if (!kofn_anchor_open(&server->anchor, server->attr.parameters))
+        return 0;
+    return kofn_error(server->log, KOFN_NO_MEMORY, "server: a momentum of %llu parameters",
+                      (unsigned long long)server->attr.parameters);
+}
+
 static int open_pool(struct kofn_server *server)
 {
     struct kofn_reduce_pool_attr pool = {
@@ -194,9 +216,9 @@ static int allocate_arrays(struct kofn_server *server)
     server->peers = calloc(n, sizeof(*server->peers));
     server->beats_seen = calloc(n, sizeof(*server->beats_seen));
     server->beats_changed = calloc(n, sizeof(*server->beats_changed));
-    server->ranks = calloc(n + 1, sizeof(*server->ranks)); /* + 1: the late sum */
-    server->updates = calloc(n + 1, sizeof(*server->updates));
-    server->weights = calloc(n + 1, sizeof(*server->weights));
+    server->ranks = calloc(n + 1, sizeof(*server->ranks)); /* + 1: the late sum; + 1: a velocity */
+    server->updates = calloc(n + 2, sizeof(*server->updates));
+    server->weights = calloc(n + 2, sizeof(*server->weights));
     server->late_sum = aligned_alloc(KOFN_CACHE_LINE, bytes); /* touched where something is late */
     server->late_next = aligned_alloc(KOFN_CACHE_LINE, bytes);
     if (!server->peers || !server->beats_seen || !server->beats_changed || !server->ranks ||
@@ -227,11 +249,16 @@ static int open_parts(struct kofn_server *server, const struct kofn_transport_op
     rc = open_pool(server);
     if (rc)
         goto close_round;
-    rc = allocate_arrays(server);
+    rc = open_anchor(server);
     if (rc)
         goto close_pool;
+    rc = allocate_arrays(server);
+    if (rc)
+        goto close_anchor;
     return 0;
 
+close_anchor:
+    kofn_anchor_close(&server->anchor);
 close_pool:
     kofn_reduce_pool_close(server->pool);
 close_round:
@@ -247,6 +274,7 @@ void kofn__server_free(struct kofn_server *server)
 {
     kofn__admit_close(server);
     server->hub->ops->hub_close(server->hub);
+    kofn_anchor_close(&server->anchor);
     kofn_reduce_pool_close(server->pool);
     kofn_round_fini(&server->round);
     free_arrays(server);

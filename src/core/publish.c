@@ -7,6 +7,8 @@
  */
 #include "core/worker.h"
 
+#include "math/anchor.h"
+
 bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gate)
 {
     const struct kofn_endpoint *endpoint = worker->endpoint;
@@ -72,6 +74,16 @@ int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t f
     if (worker->each && worker->published)
         return send(worker, worker->published, worker->losses[worker->sequence % KOFN_DEPTH_MAX],
                     finished_ns);
+    return send(worker, 0, 0, finished_ns);
+}
+
+int kofn__publish_pulled(struct kofn_worker *worker, float *model, uint64_t finished_ns)
+{
+    struct kofn_endpoint *endpoint = worker->endpoint;
+    float *buffer = endpoint->ops->endpoint_buffer(endpoint, worker->sequence + 1);
+
+    kofn_anchor_pull(model, buffer, worker->base, (float)worker->job.pullback,
+                     worker->job.parameters);
     return send(worker, 0, 0, finished_ns);
 }
 

@@ -14,8 +14,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/channel.h"
+#include "math/anchor.h"
 #include "math/reduce_pool.h"
 #include "round/round.h"
+#include "round/rules.h"
 #include "transports/transport.h"
 
 #define KOFN_TICK_NS (5 * KOFN_NS_PER_MS)
@@ -77,7 +79,9 @@ struct kofn_server {
     bool interrupted; /* set from anywhere */
 
     /* Merging. */
+    struct kofn_rules rules;
     struct kofn_reduce_pool *pool;
+    struct kofn_anchor anchor;
     uint64_t version; /* of the model published last */
     float *late_sum;  /* sum of factor * update over the late ones of this round */
     float *late_next; /* where the sum with one more is tried */

@@ -27,7 +27,7 @@ struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *w
 
 bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate)
 {
-    if (worker->stale) /* nobody is cut off */
+    if (worker->stale || worker->ahead) /* nobody is cut off */
         return kofn__worker_ended(gate);
     return gate.round > worker->round || kofn__worker_ended(gate) ||
            (gate.round == worker->round && gate.state == KOFN_GATE_CLOSED);
@@ -111,7 +111,8 @@ static bool owed(const struct kofn_worker *worker, struct kofn_gate gate)
 }
 
 /* May this worker take the model of the round that @gate has opened? One behind its own; where no
- * round is too old, the newest at once, or once what it sent last has been merged and so released.
+ * round is too old, the newest at once, or once what it sent last has been merged and so released;
+ * where it is ahead, the one that its own round began without.
  */
 static bool may_take(const struct kofn_worker *worker, struct kofn_gate gate)
 {
@@ -119,6 +120,8 @@ static bool may_take(const struct kofn_worker *worker, struct kofn_gate gate)
         return false;
     if (worker->stale && worker->waits)
         return gate.round > worker->round && gate.released == worker->sequence % 256;
+    if (worker->ahead && worker->round)
+        return gate.round >= worker->round;
     return worker->fetches || gate.round > worker->round;
 }
 
@@ -173,7 +176,8 @@ static int fetch(struct kofn_worker *worker, uint32_t round, float *model, const
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
         rc = view ? endpoint->ops->endpoint_view(endpoint, view, stamp)
-                  : endpoint->ops->endpoint_fetch(endpoint, model, worker->base, stamp);
+                  : endpoint->ops->endpoint_fetch(
+                        endpoint, model, model == worker->base ? NULL : worker->base, stamp);
         if (rc != KOFN_AGAIN && (rc || stamp->round >= round))
             return rc;
         rc = end_of_job(worker, gate);
@@ -191,16 +195,67 @@ static int fetch(struct kofn_worker *worker, uint32_t round, float *model, const
                       endpoint->rank, (double)worker->timeout / 1e9);
 }
 
-static void begin_round(struct kofn_worker *worker, const struct kofn_stamp *model)
+static void begin_round(struct kofn_worker *worker, uint32_t round)
 {
-    worker->round = model->round;
-    worker->version = (uint32_t)model->sequence;
+    worker->round = round;
     worker->updates = worker->published = 0;
     worker->first = 0;
     worker->late_sent = false;
     worker->compute_ns = 0;
     worker->loss_sum = 0;
     worker->starved_ns = 0;
+}
+
+static void begin_updates(struct kofn_worker *worker, const void *view)
+{
+    worker->view = view;
+    worker->reporting = worker->filling = false;
+    worker->starved = 0;
+    worker->mark_ns = kofn_now_ns();
+}
+
+/* Waits until the next publication may be written: 0, or why it never may. */
+static int wait_buffer(struct kofn_worker *worker)
+{
+    uint64_t word;
+    int rc = 0;
+
+    while (!rc) {
+        struct kofn_gate gate = kofn__worker_gate(worker, &word);
+
+        if (kofn__publish_credit(worker, gate))
+            return 0;
+        rc = end_of_job(worker, gate);
+        if (!rc)
+            rc = kofn__worker_wait(worker, word, KOFN_FOREVER);
+    }
+    return rc;
+}
+
+/* One that is ahead: its round is done, and the model of the one before, @opened, is out by now.
+ * Pulls the parameters @model to that, sends what is left between the two, and begins the next
+ * round.
+ */
+static int pull(struct kofn_worker *worker, float *model, uint32_t opened, uint32_t *round)
+{
+    struct kofn_stamp stamp;
+    int rc = 0;
+
+    if (worker->version < opened) {
+        rc = fetch(worker, opened, worker->base, NULL, &stamp);
+        worker->version = rc ? 0 : (uint32_t)stamp.sequence;
+    }
+    if (!rc)
+        rc = wait_buffer(worker);
+    if (!rc)
+        rc = kofn__publish_pulled(worker, model, kofn_now_ns());
+    if (rc)
+        return rc;
+    begin_updates(worker, NULL);
+    begin_round(worker, worker->version + 1);
+    if (round)
+        *round = worker->round;
+    return beat(worker);
 }
 
 /* Waits for the next model and begins the round with it. */
@@ -213,18 +268,18 @@ static int take(struct kofn_worker *worker, float *model, const void **view, uin
     rc = wait_open(worker, model, &opened);
     if (rc)
         return rc;
+    if (worker->ahead && worker->round)
+        return pull(worker, model, opened, round);
     rc = kofn__publish_late(worker, model);
     if (rc)
         return rc;
     rc = fetch(worker, opened, model, view, &stamp);
     if (rc)
         return rc;
-    worker->view = view ? *view : NULL;
-    worker->reporting = worker->filling = false;
-    worker->starved = 0;
-    worker->mark_ns = kofn_now_ns();
+    begin_updates(worker, view ? *view : NULL);
+    worker->version = (uint32_t)stamp.sequence;
     if (stamp.round != worker->round) /* who fetches may find the model that it had */
-        begin_round(worker, &stamp);
+        begin_round(worker, stamp.round);
     if (round)
         *round = worker->round;
     return beat(worker);
@@ -372,7 +427,7 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
         return KOFN_ROUND_OVER;
     }
     last = is_last(worker);
-    if (last && worker->eager)
+    if (last && worker->eager && !worker->ahead)
         rc = publish_last(worker, model, now);
     else if (worker->eager && worker->partial && !over)
         rc = publish_eagerly(worker, model, gate, now);

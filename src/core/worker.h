@@ -46,6 +46,7 @@ struct kofn_worker {
     bool each;    /* its publications carry what is new, not all of the round */
     bool fetches; /* it takes the newest model whenever it has published */
     bool partial, stale, cancels;
+    bool ahead; /* its model is its own; the ones taken only pull at it */
     struct kofn_job job;
     float *base; /* DELTA: the model taken */
     const struct kofn_reduce_ops *reduce;
@@ -91,6 +92,11 @@ bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gat
 
 /* publish.c: sends all finished work of the round, model - base (or the gradient in the buffer). */
 int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t finished_ns);
+
+/* publish.c: where the worker is ahead: pulls the parameters @model to the model taken last and
+ * sends the difference. There is a credit.
+ */
+int kofn__publish_pulled(struct kofn_worker *worker, float *model, uint64_t finished_ns);
 
 /* publish.c: after the round has closed: sends what neither it nor a later one will have merged.
  * @model as last reported.

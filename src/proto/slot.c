@@ -65,8 +65,8 @@ bool kofn_stamp_valid(const struct kofn_stamp *stamp, const struct kofn_geometry
         *reason = "length is not the model's";
     else if (!stamp->round || stamp->round > round)
         *reason = "round that has not begun";
-    else if (!stamp->version || stamp->version > stamp->round ||
-             stamp->round - stamp->version > KOFN_DEPTH_MAX)
+    else if (!stamp->version || stamp->version > round ||
+             (stamp->round > stamp->version && stamp->round - stamp->version > KOFN_DEPTH_MAX))
         *reason = "model version that its round never had";
     else if (stamp->from >= stamp->updates || stamp->updates > stamp->total ||
              stamp->updates > KOFN_BEAT_MAX_UPDATES)

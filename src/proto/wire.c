@@ -46,6 +46,16 @@ static void u32_field(struct cursor *cursor, uint32_t *field)
     *field = (uint32_t)value;
 }
 
+/* As its bits. */
+static void double_field(struct cursor *cursor, double *field)
+{
+    uint64_t bits;
+
+    memcpy(&bits, field, sizeof(bits));
+    u64_field(cursor, &bits, 8);
+    memcpy(field, &bits, sizeof(bits));
+}
+
 /* A text of fixed room; whatever comes, it ends with a zero, and can be printed. */
 static void text_field(struct cursor *cursor, char *field, size_t room)
 {
@@ -102,6 +112,7 @@ static void welcome_fields(struct cursor *cursor, struct kofn_wire *message)
     u32_field(cursor, &job->local_steps);
     u32_field(cursor, &job->epoch);
     u64_field(cursor, &job->parameters, 8);
+    double_field(cursor, &job->pullback);
     u32_field(cursor, &message->welcome.worker_may);
     u32_field(cursor, &message->welcome.manners);
     u32_field(cursor, &message->welcome.depth);

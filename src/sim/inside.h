@@ -9,6 +9,7 @@
 #define KOFN_SIM_INSIDE_H
 
 #include "base/clock.h"
+#include "math/anchor.h"
 #include "math/reduce.h"
 #include "sim/post.h"
 #include "sim/sim.h"
@@ -39,6 +40,7 @@ struct kofn_sim_receipt {
 struct kofn_sim_worker {
     /* as in core/worker.h */
     KOFN_LINE_ALIGNED uint32_t round;
+    uint32_t taken; /* the version of the model taken last */
     uint32_t updates, total, published, first_updates, gate_round;
     uint8_t activity, gate_state;
     bool late_sent, sent; /* sent: a publication since the last local update began */
@@ -74,7 +76,8 @@ struct kofn_sim {
     int status; /* what went wrong where nothing can be returned */
 
     /* Fixed. */
-    bool eager, waits, fetches, each, partial, stale, cancels, gradient; /* as in core/worker.h */
+    /* as in core/worker.h */
+    bool eager, waits, fetches, each, partial, stale, cancels, ahead, gradient;
     bool instant;   /* no message costs anything */
     uint32_t least; /* updates that a worker owes of a closed round */
 
@@ -88,6 +91,7 @@ struct kofn_sim {
     /* Arithmetic. */
     size_t parameters; /* 0 = there is none */
     const struct kofn_reduce_ops *reduce;
+    struct kofn_anchor anchor;
     struct kofn_sim_version *model, *spare; /* of the open round; not in use */
     float *late_sum, *late_next;
     bool late_any;
@@ -134,6 +138,11 @@ int kofn_sim_bytes_open(struct kofn_sim *sim);
 void kofn_sim_bytes_close(struct kofn_sim *sim);
 
 void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank);
+
+/* Takes the model where @rank is ahead: pulls its parameters to that, and fills the buffer of
+ * publication @sequence with the difference.
+ */
+void kofn_sim_bytes_pull(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
 void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank, uint64_t due);
 void kofn_sim_bytes_drop(struct kofn_sim *sim, uint32_t rank);
 

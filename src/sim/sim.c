@@ -257,6 +257,7 @@ static void fix(struct kofn_sim *sim, const struct kofn_sim_attr *attr)
     sim->partial = sim->algorithm->partial;
     sim->stale = sim->algorithm->stale;
     sim->cancels = sim->algorithm->cancels;
+    sim->ahead = sim->algorithm->ahead;
     sim->gradient = sim->algorithm->payload == KOFN_PAYLOAD_GRADIENT;
     sim->instant = costs_nothing(&attr->net);
     sim->least = sim->partial ? 1 : attr->round.local_steps;

@@ -17,6 +17,7 @@
 #define KOFN_SIM_SIM_H
 
 #include "round/round.h"
+#include "round/rules.h"
 #include "sim/delay.h"
 #include "sim/straggler.h"
 #include "sim/trace.h"
@@ -33,7 +34,7 @@ struct kofn_sim_net {
 struct kofn_sim_work {
     size_t parameters;
 
-    /* A round begins for @rank: forget what is not kept over rounds. */
+    /* @rank has taken a model in place of its own: forget what is not kept over rounds. */
     void (*fresh)(void *arg, uint32_t rank);
 
     /* A local update of @rank at the parameters @x begins, to end at @due or before; @x stays as it
@@ -53,6 +54,7 @@ struct kofn_sim_work {
 
 struct kofn_sim_attr {
     struct kofn_round_config round;
+    struct kofn_rules rules;
     const struct kofn_delay *delay; /* open; a draw of 0 takes 1 ns */
     const struct kofn_straggler *stragglers;
     size_t straggler_count;

@@ -61,6 +61,7 @@ static int open_worker(struct kofn_sim *sim, struct kofn_sim_worker *worker)
 int kofn_sim_bytes_open(struct kofn_sim *sim)
 {
     uint32_t workers = sim->attr.round.workers;
+    struct kofn_motion motion;
     int rc = 0;
 
     if (!sim->attr.work)
@@ -69,12 +70,15 @@ int kofn_sim_bytes_open(struct kofn_sim *sim)
     sim->reduce = kofn_reduce_select();
     sim->late_sum = new_vector(sim);
     sim->late_next = new_vector(sim);
-    sim->ranks = calloc(workers + 1, sizeof(*sim->ranks)); /* + 1: the late sum */
-    sim->updates = calloc(workers + 1, sizeof(*sim->updates));
-    sim->weights = calloc(workers + 1, sizeof(*sim->weights));
+    sim->ranks = calloc(workers + 1, sizeof(*sim->ranks));     /* + 1: the late sum */
+    sim->updates = calloc(workers + 2, sizeof(*sim->updates)); /* + 2: a velocity, too */
+    sim->weights = calloc(workers + 2, sizeof(*sim->weights));
     sim->model = new_version(sim);
-    if (!sim->late_sum || !sim->late_next || !sim->ranks || !sim->updates || !sim->weights ||
-        !sim->model)
+    motion = kofn_rules_motion(&sim->attr.rules, sim->algorithm);
+    sim->anchor = (struct kofn_anchor){
+        .rate = motion.rate, .momentum = motion.momentum, .nesterov = motion.nesterov};
+    if (kofn_anchor_open(&sim->anchor, sim->parameters) || !sim->late_sum || !sim->late_next ||
+        !sim->ranks || !sim->updates || !sim->weights || !sim->model)
         return KOFN_NO_MEMORY;
     memcpy(sim->model->data, sim->attr.model, sim->parameters * sizeof(float));
     for (uint32_t rank = 0; rank < workers && !rc; rank++)
@@ -103,6 +107,7 @@ void kofn_sim_bytes_close(struct kofn_sim *sim)
         sim->spare = version->next;
         free(version);
     }
+    kofn_anchor_close(&sim->anchor);
     free(sim->late_sum);
     free(sim->late_next);
     free(sim->ranks);
@@ -124,6 +129,19 @@ void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank)
     if (!sim->gradient)
         memcpy(worker->x, worker->version->data, sim->parameters * sizeof(float));
     sim->attr.work->fresh(sim->attr.work->arg, rank);
+}
+
+void kofn_sim_bytes_pull(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (!sim->parameters)
+        return;
+    let_go(sim, worker->version);
+    worker->version = sim->model;
+    worker->version->references++;
+    kofn_anchor_pull(worker->x, worker->buffers[sequence % KOFN_DEPTH], sim->model->data,
+                     (float)sim->attr.rules.alpha, sim->parameters);
 }
 
 void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank, uint64_t due)
@@ -243,17 +261,26 @@ static size_t reject_bad(struct kofn_sim *sim, size_t count)
     return bad;
 }
 
+static bool merge_all(void *arg, const struct kofn_merge *merge)
+{
+    const struct kofn_sim *sim = arg;
+
+    return sim->reduce->merge[KOFN_F32](merge, 0, sim->parameters);
+}
+
 /* The next model, of all that can be merged, to @out. */
 static bool merge_good(struct kofn_sim *sim, float *out)
 {
-    struct kofn_merge merge = {
-        .out = out, .base = sim->model->data, .updates = sim->updates, .weights = sim->weights};
+    size_t count;
     bool finite;
 
     do {
-        merge.count = gather(sim);
-        finite = sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters);
-    } while (!finite && reject_bad(sim, merge.count));
+        count = gather(sim);
+        finite = kofn_anchor_merge(&sim->anchor, merge_all, sim, out, sim->model->data,
+                                   sim->updates, sim->weights, count);
+    } while (!finite && reject_bad(sim, count));
+    if (finite && count)
+        kofn_anchor_commit(&sim->anchor);
     return finite;
 }
 

@@ -7,7 +7,7 @@
 
 static bool over(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
-    if (sim->stale) /* nobody is cut off */
+    if (sim->stale || sim->ahead) /* nobody is cut off */
         return false;
     return worker->gate_round > worker->round ||
            (worker->gate_round == worker->round && worker->gate_state == KOFN_GATE_CLOSED);
@@ -31,7 +31,7 @@ static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
     struct kofn_stamp stamp = {
         .epoch = 1,
         .round = worker->round,
-        .version = worker->round,
+        .version = worker->taken,
         .from = from,
         .updates = worker->updates,
         .total = worker->total,
@@ -168,18 +168,35 @@ static bool may_take(const struct kofn_sim *sim, const struct kofn_sim_worker *w
         return false;
     if (sim->stale && sim->waits)
         return worker->gate_round > worker->round && worker->released == worker->sequence;
+    if (sim->ahead && worker->round)
+        return worker->gate_round >= worker->round;
     return sim->fetches || worker->gate_round > worker->round;
 }
 
-static void begin_round(struct kofn_sim_worker *worker)
+static void begin_round(struct kofn_sim_worker *worker, uint32_t round)
 {
-    worker->round = worker->gate_round;
+    worker->round = round;
     worker->updates = worker->published = 0;
     worker->first = 0;
     worker->late_sent = false;
     worker->compute_ns = 0;
     worker->loss_sum = 0;
     worker->starved_ns = 0;
+}
+
+/* worker.c, pull() */
+static void pull(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (!credit(worker))
+        return;
+    worker->taken = sim->round.number;
+    kofn_sim_bytes_pull(sim, rank, worker->sequence + 1);
+    send(sim, rank, 0);
+    begin_round(worker, worker->taken + 1);
+    kofn_sim_send_beat(sim, rank);
+    compute(sim, rank);
 }
 
 /* kofn_worker_take(): goes as far as the gate allows. */
@@ -195,10 +212,15 @@ static void take(struct kofn_sim *sim, uint32_t rank)
             publish_all(sim, rank);
         return;
     }
+    if (sim->ahead && worker->round) {
+        pull(sim, rank);
+        return;
+    }
     if (!publish_late(sim, rank))
         return;
     if (worker->gate_round != worker->round)
-        begin_round(worker);
+        begin_round(worker, worker->gate_round);
+    worker->taken = worker->round;
     kofn_sim_bytes_take(sim, rank);
     kofn_sim_send_beat(sim, rank);
     compute(sim, rank);
@@ -217,7 +239,7 @@ static bool report(struct kofn_sim *sim, uint32_t rank, bool last)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    if (last && sim->eager) {
+    if (last && sim->eager && !sim->ahead) {
         if (!sim->gradient && over(sim, worker))
             return true;
         if (!credit(worker)) {

@@ -28,6 +28,7 @@ static void fill_welcome(struct kofn_random *random, struct kofn_wire *message)
     job->local_steps = (uint32_t)kofn_random_next(random);
     job->epoch = (uint32_t)kofn_random_next(random);
     job->parameters = kofn_random_next(random);
+    job->pullback = kofn_random_uniform(random);
     message->welcome.worker_may = (uint32_t)kofn_random_next(random);
     message->welcome.manners = (uint32_t)kofn_random_next(random);
     message->welcome.depth = (uint32_t)kofn_random_next(random);
