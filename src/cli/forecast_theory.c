@@ -95,7 +95,8 @@ static struct kofn_overlap_model overlap_model(const struct question *question)
     return (struct kofn_overlap_model){.update = &question->update,
                                        .per_round = question->per_round,
                                        .workers = question->job->workers,
-                                       .local_steps = question->job->local_steps};
+                                       .local_steps = question->job->local_steps,
+                                       .reduce = 2 * (double)question->job->conf->latency / 1e9};
 }
 
 static void ask_local(struct question *question)
@@ -103,6 +104,18 @@ static void ask_local(struct question *question)
     struct kofn_overlap_model model = overlap_model(question);
     struct kofn_prediction time;
     int rc = kofn_local_time(&model, &time);
+
+    set(question, KOFN_ROUND_TIME, rc, time);
+    set_exact(question, KOFN_UPDATES, question->job->local_steps);
+    set_members(question, question->job->workers);
+    set_idle(question, question->job->local_steps * mean_of(question));
+}
+
+static void ask_overlap(struct question *question)
+{
+    struct kofn_overlap_model model = overlap_model(question);
+    struct kofn_prediction time;
+    int rc = kofn_overlap_time(&model, &time);
 
     set(question, KOFN_ROUND_TIME, rc, time);
     set_exact(question, KOFN_UPDATES, question->job->local_steps);
@@ -216,18 +229,27 @@ static const struct {
     {"sync", ask_local},    {"local", ask_local},
     {"ksync", ask_ksync},   {"kbatch-sync", ask_kbatch_sync},
     {"kasync", ask_kasync}, {"kbatch-async", ask_kbatch_async},
-    {"stsyn", ask_stsyn},
+    {"stsyn", ask_stsyn},   {"overlap", ask_overlap},
 };
+
+/* Where every update travels once, and every model, latency is a part of the round like any other.
+ */
+static bool knows_latency(const struct kofn_case *job)
+{
+    const struct kofn_algorithm *algorithm = job->algorithm;
+
+    return algorithm->needs_all && job->publish == KOFN_PUBLISH_EAGER && !(job->conf->loss > 0);
+}
 
 /* Theory knows nothing of networks, stragglers, deadlines and updates that are finished late. */
 static bool applies(const struct kofn_case *job)
 {
     const struct kofn_conf *conf = job->conf;
 
-    return !conf->latency && !(conf->bandwidth > 0) && !(conf->ingest > 0) && !conf->deadline.ns &&
-           !conf->deadline.adaptive && !job->terms->straggler_count &&
-           job->terms->suspect_after == UINT64_MAX && !(job->compute_share > 0) &&
-           !(job->publish_ns > 0);
+    return (!conf->latency || knows_latency(job)) && !(conf->bandwidth > 0) &&
+           !(conf->ingest > 0) && !conf->deadline.ns && !conf->deadline.adaptive &&
+           !job->terms->straggler_count && job->terms->suspect_after == UINT64_MAX &&
+           !(job->compute_share > 0) && !(job->publish_ns > 0);
 }
 
 void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *forecast)

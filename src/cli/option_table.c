@@ -94,7 +94,8 @@ const struct kofn_option kofn_option_table[] = {
      .letter = 'k',
      .argument = "K",
      .value = "all",
-     .doc = "workers a round waits for, of kbatch algorithms mini-batches; sync and local wait for "
+     .doc = "workers a round waits for, of kbatch algorithms mini-batches; sync, local and overlap "
+            "wait for "
             "all",
      .group = JOB,
      .commands = KOFN_FOR_TERMS,

@@ -82,8 +82,7 @@ int kofn__publish_pulled(struct kofn_worker *worker, float *model, uint64_t fini
     struct kofn_endpoint *endpoint = worker->endpoint;
     float *buffer = endpoint->ops->endpoint_buffer(endpoint, worker->sequence + 1);
 
-    kofn_anchor_pull(model, buffer, worker->base, (float)worker->job.pullback,
-                     worker->job.parameters);
+    kofn_anchor_pull(model, buffer, worker->base, worker->job.pullback, worker->job.parameters);
     return send(worker, 0, 0, finished_ns);
 }
 

@@ -61,10 +61,10 @@ void kofn_anchor_commit(struct kofn_anchor *anchor)
     anchor->next = before;
 }
 
-void kofn_anchor_pull(float *x, float *delta, const float *anchor, float alpha, size_t n)
+void kofn_anchor_pull(float *x, float *delta, const float *anchor, double alpha, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        x[i] += alpha * (anchor[i] - x[i]);
+        x[i] = (float)((double)x[i] + alpha * ((double)anchor[i] - (double)x[i]));
         delta[i] = x[i] - anchor[i];
     }
 }

@@ -39,9 +39,9 @@ bool kofn_anchor_merge(struct kofn_anchor *anchor, kofn_anchor_run run, void *ar
 /* The last merge with anything in it is the one that counts. */
 void kofn_anchor_commit(struct kofn_anchor *anchor);
 
-/* Overlap's pullback of the parameters @x towards @anchor: x += alpha (anchor - x). @delta (not
- * NULL) is x - anchor afterwards.
+/* Overlap's pullback of the parameters @x towards @anchor: x += alpha (anchor - x). @delta is x -
+ * anchor afterwards. Each is rounded once.
  */
-void kofn_anchor_pull(float *x, float *delta, const float *anchor, float alpha, size_t n);
+void kofn_anchor_pull(float *x, float *delta, const float *anchor, double alpha, size_t n);
 
 #endif

@@ -141,7 +141,7 @@ void kofn_sim_bytes_pull(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
     worker->version = sim->model;
     worker->version->references++;
     kofn_anchor_pull(worker->x, worker->buffers[sequence % KOFN_DEPTH], sim->model->data,
-                     (float)sim->attr.rules.alpha, sim->parameters);
+                     sim->attr.rules.alpha, sim->parameters);
 }
 
 void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank, uint64_t due)

@@ -85,6 +85,14 @@ run 2 "K counts workers" -a adasync --over kbatch-sync -k 3
 run 2 "only the K of adasync grows" -a kasync --over ksync
 run 2 "only the K of adasync grows" --adapt-every 1s
 run 2 'did you mean "kasync"' -a adasync --over kasnc
+run 2 "waits for all 2 workers" -a overlap -k 1
+run 2 "publishes eagerly" -a overlap --publish on-close
+run 2 "--alpha: 0 is too small" -a overlap --alpha 0
+run 2 "--alpha: 1.5 is too large" -a overlap --alpha 1.5
+run 2 "not a number" -a overlap --alpha nan
+run 2 "--beta: 1 is too large" -a overlap --beta 1
+run 2 "only the workers of overlap" -a local --alpha 0.5
+run 2 "only the workers of overlap" --beta 0.5
 run 2 "quorum" --quorum 3
 run 2 "eager or on-close" --publish pull
 run 2 "straggler" -n 8 --straggler rank=9,factor=2

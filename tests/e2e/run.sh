@@ -22,6 +22,7 @@ job stsyn $synthetic -a stsyn -k 3 -u 10
 job on-close $synthetic -a stsyn -k 3 -u 10 --publish on-close
 job fednova $synthetic -a stsyn -k 3 -u 10 --weights fednova --split dirichlet:0.5
 job local $synthetic -a local -u 10
+job overlap $synthetic -a overlap -u 10 --beta 0.5 --lr 0.2
 job sync $synthetic -a sync --lr 0.2 --rounds 8000
 for name in ksync kbatch-sync kasync kbatch-async; do
     job $name $synthetic -a $name -k 3 --lr 0.2 --rounds 8000
@@ -36,7 +37,7 @@ for over in ksync kbatch-sync kasync kbatch-async; do
     holds "$(value k over-$over.json) == 1 && $(value k_last over-$over.json) > 1" "adasync over $over: K"
 done
 holds "$(value accuracy fednova.json) >= 0.75" "fednova, whose workers have classes of their own: accuracy"
-for name in stsyn on-close local sync ksync kbatch-sync kasync kbatch-async \
+for name in stsyn on-close local overlap sync ksync kbatch-sync kasync kbatch-async \
     over-ksync over-kbatch-sync over-kasync over-kbatch-async; do
     holds "$(value accuracy $name.json) >= 0.8" "$name: accuracy"
 done

@@ -95,7 +95,8 @@ static int open_handle(struct engine *engine, uint32_t rank, const struct kofn_o
                                             .wait_for = server->attr.wait_for,
                                             .local_steps = server->attr.local_steps,
                                             .epoch = attr.epoch,
-                                            .parameters = ENGINE_PARAMETERS};
+                                            .parameters = ENGINE_PARAMETERS,
+                                            .pullback = algorithm->ahead ? server->rules.alpha : 0};
     welcome.welcome.worker_may = algorithm->worker_may;
     welcome.welcome.manners = kofn_algorithm_manners(algorithm);
     CU_ASSERT_EQUAL_FATAL(kofn__worker_adopt(handle, &welcome), 0);

@@ -120,6 +120,7 @@ struct script {
     uint64_t due[ENGINE_WORKERS]; /* KOFN_FOREVER: it waits */
     uint64_t now;
     uint32_t known[ENGINE_WORKERS]; /* updates that have been read off the model */
+    double scale;                   /* of what is read */
     uint32_t workers;
 };
 
@@ -162,14 +163,18 @@ static void read_model(struct script *script, struct closed *closed)
                 break;
             script->known[rank]++;
             closed->updates[rank]++;
-            closed->weight[rank] = (double)weight;
+            closed->weight[rank] = (double)weight / script->scale;
         }
 }
 
-/* Updates that were finished but not merged have a place in the model that stays empty. */
+/* Updates that were finished but not merged have a place in the model that stays empty; where
+ * workers are ahead, it is only empty yet.
+ */
 static void skip_unmerged(struct script *script)
 {
-    for (uint32_t rank = 0; rank < script->workers; rank++)
+    bool ahead = script->engine.server->round.config.algorithm->ahead;
+
+    for (uint32_t rank = 0; rank < script->workers && !ahead; rank++)
         script->known[rank] = script->engine.workers[rank].finished;
 }
 
@@ -217,6 +222,8 @@ static void act(const struct job *job, uint64_t seed, struct log *log)
     sim_delay(job->delay, &script.delay);
     engine_open(&script.engine, &attr);
     script.engine.falls = true;
+    /* the anchor gets what a pullback leaves */
+    script.scale = script.engine.server->round.config.algorithm->ahead ? 1 - KOFN_ALPHA : 1;
     for (uint32_t rank = 0; rank < job->workers; rank++) {
         kofn_delay_source_init(&script.sources[rank], seed, rank);
         script.due[rank] = KOFN_FOREVER;
@@ -275,6 +282,8 @@ static const struct job jobs[] = {
     {"stsyn", NULL, 4, 2, 3, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
     {"stsyn", NULL, 3, 3, 4, KOFN_PUBLISH_ON_CLOSE, KOFN_WEIGHTS_FEDNOVA, "shifted-exp:1ms,1ms"},
     {"stsyn", NULL, 4, 1, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "uniform:1ms,3ms@round"},
+    {"overlap", NULL, 4, 4, 3, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "exp:1ms"},
+    {"overlap", NULL, 3, 3, 1, KOFN_PUBLISH_EAGER, KOFN_WEIGHTS_UNIFORM, "pareto:2,1ms"},
 };
 
 static void test_same_rounds(void)

@@ -17,6 +17,7 @@ struct row {
     const char *algorithm, *delay;
     uint32_t workers, wait_for, local_steps;
     double time, updates, uploads; /* 0: not asked */
+    uint64_t latency;
 };
 
 struct job {
@@ -29,8 +30,12 @@ struct job {
 static void open_job(const struct row *row, struct job *job)
 {
     memset(job, 0, sizeof(*job));
-    job->conf = (struct kofn_conf){
-        .delay = row->delay, .quorum = 1, .seed = 3, .lr = 0.1, .grace = KOFN_NS_PER_S};
+    job->conf = (struct kofn_conf){.delay = row->delay,
+                                   .latency = row->latency,
+                                   .quorum = 1,
+                                   .seed = 3,
+                                   .lr = 0.1,
+                                   .grace = KOFN_NS_PER_S};
     job->terms.suspect_after = KOFN_FOREVER;
     CU_ASSERT_EQUAL_FATAL(kofn_delay_open(row->delay, NULL, &job->delay), 0);
     job->job = (struct kofn_case){.algorithm = kofn_algorithm_find(row->algorithm),
@@ -44,32 +49,40 @@ static void open_job(const struct row *row, struct job *job)
 }
 
 static const struct row rows[] = {
-    {"sync", "exp:1", 8, 8, 1, 2.71786, 1, 8},
-    {"local", "exp:1", 16, 16, 2, 5.1742, 2, 16},
-    {"ksync", "exp:1", 8, 4, 1, 0.634524, 0.5, 4},
-    {"ksync", "exp:100us", 20, 5, 1, 2.79511e-05, 0.25, 5},
-    {"ksync", "exp:1", 3, 2, 1, 0.833333, 2.0 / 3, 2},
-    {"ksync", "shifted-exp:1,1", 8, 4, 1, 1.63452, 0.5, 4},
-    {"ksync", "pareto:2,1", 8, 4, 1, 1.39239, 0.5, 4},
-    {"kbatch-sync", "exp:1", 8, 4, 1, 0.5, 0.5, 3.310547},
-    {"kbatch-sync", "shifted-exp:1,1", 8, 4, 1, 1.63123, 0.5, 0},
-    {"kasync", "exp:1", 8, 1, 1, 0.125, 0.125, 1},
-    {"kasync", "exp:1", 8, 4, 1, 0.634524, 0.5, 4},
-    {"kasync", "exp:1", 8, 8, 1, 2.71786, 1, 8},
-    {"kbatch-async", "exp:1", 8, 4, 1, 0.5, 0.5, 3.310547},
-    {"kbatch-async", "shifted-exp:1,1", 8, 1, 1, 0.25, 0.125, 1},
-    {"kbatch-async", "shifted-exp:1,1", 8, 4, 1, 1, 0.5, 0},
-    {"stsyn", "exp:1", 4, 3, 3, 3.30808, 3.30808, 3.87867},
-    {"stsyn", "exp:1", 20, 5, 10, 7.56773, 7.56773, 19.9871},
-    {"stsyn", "exp:1", 20, 10, 10, 9.50322, 9.50322, 19.9982},
-    {"stsyn", "exp:1", 20, 20, 10, 16.7761, 16.7761, 20},
-    {"stsyn", "exp:1", 20, 1, 10, 5.04913, 5.04913, 19.7939},
-    {"stsyn", "exp:1", 8, 4, 1, 0.634524, 0.634524, 4},
-    {"stsyn", "exp:100us", 20, 5, 1, 2.79511e-05 * 1, 0.279511, 5},
-    {"stsyn", "pareto:2,1", 8, 4, 1, 1.39239, 0, 4},
-    {"stsyn", "shifted-exp:0.5,1", 4, 3, 3, 4.80808, 3.00099, 3.95537},
-    {"stsyn", "shifted-exp:0.25,0.5", 8, 5, 4, 3.01645, 3.7802, 7.96788},
-    {"stsyn", "exp:1@round", 20, 5, 10, 2.79511, INFINITY, 18.0417},
+    {"sync", "exp:1", 8, 8, 1, 2.71786, 1, 8, 0},
+    {"local", "exp:1", 16, 16, 2, 5.1742, 2, 16, 0},
+    {"ksync", "exp:1", 8, 4, 1, 0.634524, 0.5, 4, 0},
+    {"ksync", "exp:100us", 20, 5, 1, 2.79511e-05, 0.25, 5, 0},
+    {"ksync", "exp:1", 3, 2, 1, 0.833333, 2.0 / 3, 2, 0},
+    {"ksync", "shifted-exp:1,1", 8, 4, 1, 1.63452, 0.5, 4, 0},
+    {"ksync", "pareto:2,1", 8, 4, 1, 1.39239, 0.5, 4, 0},
+    {"kbatch-sync", "exp:1", 8, 4, 1, 0.5, 0.5, 3.310547, 0},
+    {"kbatch-sync", "shifted-exp:1,1", 8, 4, 1, 1.63123, 0.5, 0, 0},
+    {"kasync", "exp:1", 8, 1, 1, 0.125, 0.125, 1, 0},
+    {"kasync", "exp:1", 8, 4, 1, 0.634524, 0.5, 4, 0},
+    {"kasync", "exp:1", 8, 8, 1, 2.71786, 1, 8, 0},
+    {"kbatch-async", "exp:1", 8, 4, 1, 0.5, 0.5, 3.310547, 0},
+    {"kbatch-async", "shifted-exp:1,1", 8, 1, 1, 0.25, 0.125, 1, 0},
+    {"kbatch-async", "shifted-exp:1,1", 8, 4, 1, 1, 0.5, 0, 0},
+    {"stsyn", "exp:1", 4, 3, 3, 3.30808, 3.30808, 3.87867, 0},
+    {"stsyn", "exp:1", 20, 5, 10, 7.56773, 7.56773, 19.9871, 0},
+    {"stsyn", "exp:1", 20, 10, 10, 9.50322, 9.50322, 19.9982, 0},
+    {"stsyn", "exp:1", 20, 20, 10, 16.7761, 16.7761, 20, 0},
+    {"stsyn", "exp:1", 20, 1, 10, 5.04913, 5.04913, 19.7939, 0},
+    {"stsyn", "exp:1", 8, 4, 1, 0.634524, 0.634524, 4, 0},
+    {"stsyn", "exp:100us", 20, 5, 1, 2.79511e-05 * 1, 0.279511, 5, 0},
+    {"stsyn", "pareto:2,1", 8, 4, 1, 1.39239, 0, 4, 0},
+    {"stsyn", "shifted-exp:0.5,1", 4, 3, 3, 4.80808, 3.00099, 3.95537, 0},
+    {"stsyn", "shifted-exp:0.25,0.5", 8, 5, 4, 3.01645, 3.7802, 7.96788, 0},
+    {"stsyn", "exp:1@round", 20, 5, 10, 2.79511, INFINITY, 18.0417, 0},
+    /* E3, E4: constant updates, and what local SGD takes with random ones; D is twice the latency
+     */
+    {"overlap", "uniform:1,1", 4, 4, 2, 2, 2, 4, 250 * KOFN_NS_PER_MS},
+    {"overlap", "uniform:1,1", 4, 4, 2, 3, 2, 4, 1500 * KOFN_NS_PER_MS},
+    {"overlap", "uniform:1,1", 4, 4, 2, 2, 2, 4, 0},
+    {"local", "uniform:1,1", 4, 4, 2, 2.5, 2, 4, 250 * KOFN_NS_PER_MS},
+    {"local", "uniform:1,1", 4, 4, 2, 5, 2, 4, 1500 * KOFN_NS_PER_MS},
+    {"local", "exp:1", 16, 16, 2, 6.1742, 2, 16, 500 * KOFN_NS_PER_MS},
 };
 
 static void close_to(double value, double expected, double share)
@@ -140,7 +153,7 @@ static void test_both_ways(void)
 /* Round times without a mean are refused, with the delay named. */
 static void test_infinite(void)
 {
-    const struct row row = {"sync", "pareto:1,1ms", 8, 8, 1, 0, 0, 0};
+    const struct row row = {"sync", "pareto:1,1ms", 8, 8, 1, 0, 0, 0, 0};
     struct kofn_forecast forecast;
     struct kofn_caught caught;
     struct job job;
@@ -157,7 +170,7 @@ static void test_infinite(void)
  */
 static void test_bias_of_straggler(void)
 {
-    const struct row row = {"stsyn", "exp:1ms", 4, 2, 5, 0, 0, 0};
+    const struct row row = {"stsyn", "exp:1ms", 4, 2, 5, 0, 0, 0, 0};
     struct kofn_straggler slow = {.rank = 3, .factor = 3, .to_ns = KOFN_FOREVER};
     struct kofn_forecast forecast;
     struct job job;
