@@ -12,6 +12,7 @@
 
 struct kofn_round;
 struct kofn_member;
+struct kofn_node_ops;
 
 /* What a worker does between two models. */
 enum kofn_worker_may {
@@ -27,6 +28,7 @@ struct kofn_algorithm {
     const char *source;  /* the paper */
     enum kofn_payload payload;
     enum kofn_worker_may worker_may;
+    bool baseline;    /* what others are compared with, not one of the papers' own */
     bool needs_all;   /* K is N */
     bool single_step; /* U is 1 and cannot be chosen */
     bool partial;     /* less than U local updates are merged too, and so published */
@@ -41,8 +43,10 @@ struct kofn_algorithm {
      * updates were made in, `version` the model that its parameters have been pulled to.
      */
     bool ahead;
-    bool cancels;     /* what misses its round is dropped, whatever is said of late updates */
-    bool exact;       /* K are merged and no more, though others may have come in the same moment */
+    bool cancels; /* what misses its round is dropped, whatever is said of late updates */
+    bool exact;   /* K are merged and no more, though others may have come in the same moment */
+    const struct kofn_node_ops *peers; /* there is no server and no round: node.h; the functions
+                                          below are NULL then */
     const char *over; /* the algorithm whose rounds it has, if it only chooses their K; else NULL */
 
     /* Does @stamp belong to the open round? (Else it is late.) */
@@ -67,6 +71,10 @@ extern const struct kofn_algorithm kofn_kbatch_async;
 extern const struct kofn_algorithm kofn_adasync; /* over kasync */
 extern const struct kofn_algorithm kofn_stsyn;
 extern const struct kofn_algorithm kofn_overlap;
+extern const struct kofn_algorithm kofn_rfast;
+extern const struct kofn_algorithm kofn_dpsgd;
+extern const struct kofn_algorithm kofn_adpsgd;
+extern const struct kofn_algorithm kofn_osgp;
 
 /* True if every publication is one of the K, so that K may be more than N: they are summed up as
  * they come, not held.
@@ -88,6 +96,9 @@ static inline bool kofn_algorithm_goes_on(const struct kofn_algorithm *algorithm
     return algorithm->worker_may == KOFN_WORKER_CONTINUES ||
            algorithm->worker_may == KOFN_WORKER_REPEATS;
 }
+
+/* True if its messages may be lost, and are not sent again. */
+bool kofn_algorithm_lossy(const struct kofn_algorithm *algorithm);
 
 /* What of this a worker is told when it joins: a set of these. */
 enum kofn_manner {

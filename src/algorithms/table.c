@@ -2,11 +2,13 @@
 
 #include <string.h>
 
+#include "algorithms/node.h"
 #include "round/round.h"
 
 static const struct kofn_algorithm *const table[] = {
     &kofn_sync,         &kofn_local,   &kofn_ksync, &kofn_kbatch_sync, &kofn_kasync,
-    &kofn_kbatch_async, &kofn_adasync, &kofn_stsyn, &kofn_overlap,
+    &kofn_kbatch_async, &kofn_adasync, &kofn_stsyn, &kofn_overlap,     &kofn_rfast,
+    &kofn_dpsgd,        &kofn_adpsgd,  &kofn_osgp,
 };
 
 const struct kofn_algorithm *kofn_algorithm_at(size_t index)
@@ -25,6 +27,11 @@ const struct kofn_algorithm *kofn_algorithm_find(const char *name)
 bool kofn_current_same_round(const struct kofn_round *round, const struct kofn_stamp *stamp)
 {
     return stamp->round == round->number;
+}
+
+bool kofn_algorithm_lossy(const struct kofn_algorithm *algorithm)
+{
+    return algorithm->peers && algorithm->peers->lossy;
 }
 
 uint32_t kofn_algorithm_manners(const struct kofn_algorithm *algorithm)

@@ -20,6 +20,7 @@ enum kofn_stream {
     KOFN_STREAM_SAMPLER,  /* order of a worker's mini-batches */
     KOFN_STREAM_DELAY,    /* a worker's injected delays */
     KOFN_STREAM_LOSS,     /* injected message loss */
+    KOFN_STREAM_PEER,     /* whom a node asks, where that is drawn */
     KOFN_STREAM_OTHER,    /* first number free for others */
 };
 

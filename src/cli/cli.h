@@ -30,6 +30,7 @@ enum kofn_for {
 #define KOFN_FOR_WORKERS (KOFN_FOR_RUN | KOFN_FOR_SIM | KOFN_FOR_PLAN | KOFN_FOR_WORK)
 #define KOFN_FOR_TERMS (KOFN_FOR_JOB | KOFN_FOR_PLAN) /* or speaks of them */
 #define KOFN_FOR_VIRTUAL (KOFN_FOR_SIM | KOFN_FOR_PLAN)
+#define KOFN_FOR_PEERS (KOFN_FOR_RUN | KOFN_FOR_SIM | KOFN_FOR_PLAN)
 #define KOFN_FOR_ALL (~0u)
 
 struct kofn_command {

@@ -7,6 +7,9 @@
 struct kofn_algorithm;
 struct kofn_transport_ops;
 
+/* How gradients of sync come together. */
+enum kofn_collective { KOFN_COLLECTIVE_STAR, KOFN_COLLECTIVE_RING };
+
 enum kofn_pin { KOFN_PIN_AUTO, KOFN_PIN_OFF };
 
 struct kofn_conf_deadline {
@@ -22,6 +25,8 @@ struct kofn_conf {
     uint32_t wait_for; /* 0 = all */
     const struct kofn_algorithm *algorithm;
     const char *over;     /* of adasync */
+    const char *topology; /* of rfast */
+    uint32_t root;        /* the same; KOFN_ROOT_ANY = not given */
     uint64_t adapt_every; /* 0 = in every round */
     double alpha, beta;   /* of overlap */
     uint32_t local_steps;
@@ -64,6 +69,7 @@ struct kofn_conf {
     uint64_t latency;
     double bandwidth, ingest; /* bytes a second; 0 = without limit */
     double loss;
+    int collective; /* enum kofn_collective */
     uint32_t parameters;
     uint32_t threads;  /* 0 = as many as there are CPUs */
     const char *trace; /* NULL = none */

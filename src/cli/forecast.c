@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/node.h"
 #include "base/clock.h"
+#include "cli/engine.h"
 #include "theory/bias.h"
 
 #define BATCHES 25 /* rounds depend on one another: errors are those of means of so many parts */
@@ -31,7 +33,7 @@ struct part {
 
 struct trial {
     const struct kofn_case *job;
-    struct kofn_sim *sim;
+    struct kofn_engine engine;
     struct part parts[BATCHES];
     double busy;       /* of all workers, before this part */
     double finished;   /* the same */
@@ -78,7 +80,8 @@ static int open_sim(struct trial *trial, const struct kofn_log *log)
         .net = {.latency_ns = conf->latency,
                 .byte_ns = byte_ns(conf->bandwidth),
                 .ingest_byte_ns = byte_ns(conf->ingest),
-                .loss = conf->loss},
+                .loss = conf->loss,
+                .ring = conf->collective == KOFN_COLLECTIVE_RING},
         .compute_share = job->compute_share,
         .publish_ns = (uint64_t)job->publish_ns,
         .payload_bytes = job->payload_bytes,
@@ -89,7 +92,7 @@ static int open_sim(struct trial *trial, const struct kofn_log *log)
         .log = log,
     };
 
-    return kofn_sim_open(&attr, &trial->sim);
+    return kofn_engine_open(&attr, conf, &trial->engine);
 }
 
 static void add_round(struct part *part, const struct kofn_round_report *report)
@@ -112,7 +115,7 @@ static void add_workers(struct trial *trial, struct part *part)
 {
     struct kofn_sim_totals totals;
 
-    kofn_sim_totals(trial->sim, &totals);
+    kofn_engine_totals(&trial->engine, &totals);
     part->sum[KOFN_UPDATES] = (totals.finished - trial->finished) / trial->job->workers;
     part->sum[KOFN_IDLE] = totals.busy_ns / 1e9 - trial->busy;
     trial->finished = totals.finished;
@@ -123,6 +126,12 @@ static void add_workers(struct trial *trial, struct part *part)
 static double idle_of(double busy)
 {
     return busy < 1 - 1e-9 ? 1 - busy : 0;
+}
+
+/* Peers merge nothing, so nothing is stale. */
+static bool has(const struct kofn_case *job, enum kofn_quantity quantity)
+{
+    return !job->algorithm->peers || (quantity != KOFN_UPLOADS && quantity != KOFN_STALENESS);
 }
 
 /* The mean of a quantity over a part; NaN where there is none. */
@@ -166,7 +175,7 @@ static int run_part(struct trial *trial, struct part *part, uint64_t rounds, dou
     struct kofn_round_report report;
 
     while ((uint64_t)part->rounds < rounds) {
-        int rc = kofn_sim_step(trial->sim, KOFN_FOREVER, UINT64_MAX, &report);
+        int rc = kofn_engine_step(&trial->engine, KOFN_FOREVER, UINT64_MAX, &report);
 
         if (rc)
             return rc;
@@ -182,14 +191,21 @@ static int run_part(struct trial *trial, struct part *part, uint64_t rounds, dou
  */
 static double bias_of(const struct trial *trial)
 {
+    const struct kofn_node_ops *peers = trial->job->algorithm->peers;
     bool rounds = trial->job->conf->weights == KOFN_WEIGHTS_FEDNOVA;
     uint32_t workers = trial->job->workers;
     double *pull = calloc(workers, sizeof(*pull)), bias;
 
     if (!pull)
         return NAN;
+    /* a tracker holds the newest gradient of everybody once, however often they come */
+    if (peers && (peers->tracks || peers->even)) {
+        free(pull);
+        return 0;
+    }
     for (uint32_t rank = 0; rank < workers; rank++)
-        pull[rank] = rounds ? trial->rounds_in[rank] : (double)kofn_sim_merged(trial->sim, rank);
+        pull[rank] =
+            rounds ? trial->rounds_in[rank] : (double)kofn_engine_merged(&trial->engine, rank);
     bias = kofn_bias(pull, workers);
     free(pull);
     return bias;
@@ -206,7 +222,7 @@ static int run_trial(struct trial *trial, uint64_t events, struct kofn_forecast 
     rc = run_part(trial, &warm, 2 * each, &merged);
     if (rc)
         return rc;
-    per_round = KOFN_MAX(kofn_sim_events(trial->sim) / (2 * each), 1u);
+    per_round = KOFN_MAX(kofn_engine_events(&trial->engine) / (2 * each), 1u);
     each = KOFN_MAX(each, KOFN_MIN(events / per_round, ROUNDS_MOST) / BATCHES);
     merged = 0;
     for (int i = 0; i < BATCHES && !rc; i++) {
@@ -216,7 +232,7 @@ static int run_trial(struct trial *trial, uint64_t events, struct kofn_forecast 
     if (rc)
         return rc;
     for (int i = 0; i < KOFN_QUANTITIES; i++)
-        if (!forecast->method[i])
+        if (!forecast->method[i] && has(trial->job, (enum kofn_quantity)i))
             take_means(trial, (enum kofn_quantity)i, forecast);
     forecast->merged_per_second = merged / seconds;
     forecast->bias = bias_of(trial);
@@ -237,7 +253,7 @@ static int simulate(const struct kofn_case *job, uint64_t events, const struct k
                           : kofn_error(log, KOFN_NO_MEMORY, "plan: %u workers", job->workers);
     if (!rc)
         rc = run_trial(trial, events, forecast);
-    kofn_sim_close(trial->sim);
+    kofn_engine_close(&trial->engine);
     free(trial->rounds_in);
     free(trial);
     return rc;
@@ -306,7 +322,7 @@ int kofn_forecast(const struct kofn_case *job, uint64_t events, const struct kof
     if (isinf(forecast->value[KOFN_ROUND_TIME]))
         return refuse_infinite(job, log);
     for (int i = 0; i < KOFN_QUANTITIES; i++)
-        complete &= forecast->method[i] != NULL;
+        complete &= forecast->method[i] || !has(job, (enum kofn_quantity)i);
     if (!complete) {
         rc = simulate(job, events, log, forecast);
         if (rc)

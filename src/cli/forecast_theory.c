@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/node.h"
+#include "cli/engine.h"
 #include "cli/forecast.h"
 #include "theory/ksync.h"
 #include "theory/order.h"
@@ -222,6 +224,26 @@ static void ask_kbatch_async(struct question *question)
     ask_kbatch(question, KOFN_KBATCH_ASYNC);
 }
 
+/* Nobody waits for anybody: everyone makes an activation in the mean time of an update, and sends
+ * along all its edges each time. A renewal process, so exact as a long-run rate.
+ */
+static void ask_rfast(struct question *question)
+{
+    const struct kofn_case *job = question->job;
+    struct kofn_graph graph;
+    double edges;
+
+    if (kofn_engine_graph(job->algorithm, job->workers, job->conf, NULL, &graph))
+        return;
+    edges = (double)(graph.model_count + graph.mass_count);
+    kofn_graph_free(&graph);
+    set_exact(question, KOFN_ROUND_TIME, mean_of(question));
+    set_exact(question, KOFN_UPDATES, 1);
+    set_exact(question, KOFN_PUBLICATIONS, edges);
+    set_exact(question, KOFN_BYTES, edges * (double)job->payload_bytes);
+    set_exact(question, KOFN_IDLE, 0);
+}
+
 static const struct {
     const char *name;
     void (*ask)(struct question *question);
@@ -230,6 +252,7 @@ static const struct {
     {"ksync", ask_ksync},   {"kbatch-sync", ask_kbatch_sync},
     {"kasync", ask_kasync}, {"kbatch-async", ask_kbatch_async},
     {"stsyn", ask_stsyn},   {"overlap", ask_overlap},
+    {"rfast", ask_rfast},
 };
 
 /* Where every update travels once, and every model, latency is a part of the round like any other.
@@ -264,7 +287,7 @@ void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *for
         if (!strcmp(known[i].name, name))
             known[i].ask(&question);
     /* updates one way, models the other */
-    if (forecast->method[KOFN_PUBLICATIONS]) {
+    if (forecast->method[KOFN_PUBLICATIONS] && !job->algorithm->peers) {
         double bytes = (double)job->payload_bytes;
 
         forecast->value[KOFN_BYTES] = (forecast->value[KOFN_PUBLICATIONS] + job->workers) * bytes;

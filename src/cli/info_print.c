@@ -22,7 +22,8 @@ static void print_built_in(const struct kofn_info *info)
     for (size_t i = 0; (transport = kofn_transport_at(i)); i++)
         printf("  transport %-8s %s\n", transport->name, transport->summary);
     for (size_t i = 0; (algorithm = kofn_algorithm_at(i)); i++)
-        printf("  algorithm %-8s %s\n", algorithm->name, algorithm->summary);
+        printf("  algorithm %-8s %s%s\n", algorithm->name, algorithm->summary,
+               algorithm->baseline ? " (baseline)" : "");
     printf("  OpenBLAS           %s\n",
            info->openblas ? info->openblas : "no: softmax, mlp and cnn cannot be trained");
     printf("  oneDNN             %s\n", *info->onednn ? info->onednn : "no: cnn cannot be trained");

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/graph.h"
 #include "base/parse.h"
 #include "cli/option_value.h"
 #include "sim/delay.h"
@@ -72,4 +73,12 @@ KOFN_OPTION_PARSER(kofn_option_split)
     if (!rc)
         *(const char **)field = text;
     return rc;
+}
+
+KOFN_OPTION_PARSER(kofn_option_root)
+{
+    if (strcmp(text, option->special))
+        return kofn_option_u32(option, text, where, log, field);
+    *(uint32_t *)field = KOFN_ROOT_ANY;
+    return 0;
 }

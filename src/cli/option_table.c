@@ -53,6 +53,13 @@ static const char *over_name(size_t index)
     return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
 }
 
+static const char *collective_word(size_t index)
+{
+    static const char *const words[] = {"star", "ring"};
+
+    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
+}
+
 /* `self` is inside one thread and so for tests, not for jobs. */
 static const char *transport_name(size_t index)
 {
@@ -151,6 +158,26 @@ const struct kofn_option kofn_option_table[] = {
      .max = 0.999999,
      .parse = kofn_option_float,
      .offset = FIELD(beta)},
+    {.name = "topology",
+     .argument = "SPEC",
+     .value = "tree",
+     .doc = "with rfast: who sends to whom: star, tree, line, ring, exponential, or file:PATH with "
+            "the matrices W and A",
+     .group = JOB,
+     .commands = KOFN_FOR_PEERS,
+     .parse = kofn_option_text,
+     .offset = FIELD(topology)},
+    {.name = "root",
+     .argument = "R",
+     .value = "any",
+     .doc = "with rfast: the rank where mass comes together; best the fastest. Of a file the "
+            "smallest that can be, else 0",
+     .group = JOB,
+     .commands = KOFN_FOR_PEERS,
+     .max = 65535,
+     .special = "any",
+     .parse = kofn_option_root,
+     .offset = FIELD(root)},
     {.name = "local-steps",
      .letter = 'u',
      .argument = "U",
@@ -480,6 +507,18 @@ const struct kofn_option kofn_option_table[] = {
      .flags = KOFN_OPTION_REPEATS,
      .parse = kofn_option_straggler,
      .offset = FIELD(straggler)},
+    {.name = "loss",
+     .argument = "P",
+     .value = "0",
+     .doc =
+         "share of messages that are lost: with rfast for good, else in a simulation, sent again "
+         "a round trip later",
+     .group = FAULTS,
+     .commands = KOFN_FOR_PEERS,
+     .min = 0,
+     .max = 0.99,
+     .parse = kofn_option_float,
+     .offset = FIELD(loss)},
     {.name = "latency",
      .argument = "T",
      .value = "0",
@@ -508,16 +547,16 @@ const struct kofn_option kofn_option_table[] = {
      .zero = "none",
      .parse = kofn_option_rate,
      .offset = FIELD(ingest)},
-    {.name = "loss",
-     .argument = "P",
-     .value = "0",
-     .doc = "share of messages that are lost and sent again, a round trip later",
+    {.name = "collective",
+     .argument = "NAME",
+     .value = "star",
+     .doc = "how the gradients of sync come together: star, at the server, or ring, an all-reduce "
+            "of 2(N-1) steps",
      .group = SIMULATED,
      .commands = KOFN_FOR_VIRTUAL,
-     .min = 0,
-     .max = 0.99,
-     .parse = kofn_option_float,
-     .offset = FIELD(loss)},
+     .choice = collective_word,
+     .parse = kofn_option_choice,
+     .offset = FIELD(collective)},
     {.name = "parameters",
      .argument = "P",
      .value = "10",

@@ -43,6 +43,9 @@ KOFN_OPTION_PARSER(kofn_option_delay);
 KOFN_OPTION_PARSER(kofn_option_straggler);
 KOFN_OPTION_PARSER(kofn_option_split);
 
+/* A rank, or option->special, which stands for KOFN_ROOT_ANY. */
+KOFN_OPTION_PARSER(kofn_option_root);
+
 /* An algorithm, a transport, by name: a pointer to its table. */
 KOFN_OPTION_PARSER(kofn_option_algorithm);
 KOFN_OPTION_PARSER(kofn_option_transport);

@@ -123,7 +123,8 @@ static int foretell_all(struct kofn_plan *plan)
     if (is_set(plan, "algorithm"))
         return foretell(plan, plan->conf->algorithm);
     for (size_t i = 0; (algorithm = kofn_algorithm_at(i)) && !rc && !kofn_stop_signal(); i++)
-        rc = foretell(plan, algorithm);
+        if (!algorithm->baseline || !algorithm->peers) /* those are foretold where they are named */
+            rc = foretell(plan, algorithm);
     return rc;
 }
 
@@ -153,8 +154,8 @@ static int compare(struct kofn_plan *plan)
     uint32_t threads = plan->conf->threads ? plan->conf->threads : kofn_cpus_allowed();
     int rc;
 
-    if (!plan->fit.workers)
-        return 0;
+    if (!plan->fit.workers || plan->conf->algorithm->peers)
+        return 0; /* without rounds there is no K to choose */
     plan->wall_ns = kofn_now_ns();
     plan->show_ns = kofn_deadline(plan->wall_ns, kofn_display_interval(&plan->display));
     rc = kofn_choices_make(&job, &kept, EVENTS_CHOICE, threads, show, kofn_stop_signal, plan,

@@ -71,7 +71,7 @@ static void print_all(const struct kofn_plan *plan, FILE *stream)
         const struct kofn_planned *planned = &plan->list[i];
 
         kofn_table_cell(&table, "%s", planned->job.algorithm->name);
-        kofn_table_cell(&table, "%u", planned->job.wait_for);
+        kofn_table_cell(&table, planned->job.algorithm->peers ? "-" : "%u", planned->job.wait_for);
         kofn_table_cell(&table, "%u", planned->job.local_steps);
         for (int q = 0; q < KOFN_QUANTITIES; q++)
             kofn_table_cell(&table, "%s",
@@ -184,8 +184,11 @@ void kofn_plan_print(const struct kofn_plan *plan, FILE *stream)
     if (plan->fit.workers)
         print_fit(&plan->fit, stream);
     if (plan->count == 1) {
-        fprintf(stream, "%s, %u workers, K = %u, U = %u\n", asked->job.algorithm->name,
-                asked->job.workers, asked->job.wait_for, asked->job.local_steps);
+        fprintf(stream, "%s, %u workers", asked->job.algorithm->name, asked->job.workers);
+        if (asked->job.algorithm->peers)
+            fprintf(stream, "; a round is an activation of the root\n");
+        else
+            fprintf(stream, ", K = %u, U = %u\n", asked->job.wait_for, asked->job.local_steps);
         print_one(asked, stream);
         fprintf(stream, "%s local updates merged a second\n",
                 kofn_show_number(asked->forecast.merged_per_second, 1, text));
@@ -215,6 +218,7 @@ static json_t *planned_json(const struct kofn_plan *plan, const struct kofn_case
     result.algorithm = job->algorithm->name;
     result.workers = job->workers;
     result.wait_for = job->wait_for;
+    result.peers = job->algorithm->peers != NULL;
     result.local_steps = job->local_steps;
     result.rounds = (uint64_t)plan->rounds;
     result.seconds = plan->seconds > 0 ? plan->seconds : NAN;

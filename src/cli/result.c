@@ -38,6 +38,7 @@ void kofn_result_init(struct kofn_result *result)
         NAN;
     result->updates_per_worker_mean = result->uploads_mean = NAN;
     result->publications_mean = result->bytes_mean = result->staleness_mean = NAN;
+    result->conservation_error = NAN;
     result->loss = result->accuracy = result->idle_fraction_mean = NAN;
 }
 
@@ -111,7 +112,8 @@ void kofn_result_finish(struct kofn_result *result, const struct kofn_tally *tal
     result->round_time_p99 = (double)kofn_histogram_percentile(&tally->round_times, 99) / 1e9;
     if (result->members)
         result->updates_per_worker_mean = finished / result->workers / rounds;
-    result->uploads_mean = tally->uploads / rounds;
+    if (!result->peers)
+        result->uploads_mean = tally->uploads / rounds;
     result->publications_mean = tally->publications / rounds;
     result->bytes_mean = tally->bytes / rounds;
     if (tally->merged > 0)

@@ -26,6 +26,9 @@ struct kofn_curve {
     size_t count, capacity;
 };
 
+/* A violation of the conservation law that rounding in f32 explains. */
+#define KOFN_CONSERVED 1e-4
+
 /* Why a job is over. */
 enum kofn_ended {
     KOFN_ENDED_NOT, /* it is not, or was none, or an error says why */
@@ -49,6 +52,7 @@ struct kofn_result {
     const char *algorithm;
     const char *transport; /* NULL where there is none */
     uint32_t workers, wait_for, local_steps;
+    bool peers;             /* there is no server, no K, and a round is an activation of the root */
     uint32_t wait_for_last; /* the K in force of the last round; 0 = there was none */
 
     enum kofn_ended ended;
@@ -61,6 +65,7 @@ struct kofn_result {
     double publications_mean, bytes_mean; /* that travelled a round */
     double staleness_mean;                /* model versions, over merged publications */
     double loss, accuracy;                /* of the last model, on held-out data */
+    double conservation_error; /* of peers that track: kofn_peers_violation(), at the end */
     double idle_fraction_mean; /* over workers: 1 - (compute + injected delay) / wall time */
 
     struct kofn_member_report *members; /* owned; `workers` of them, or NULL */

@@ -73,6 +73,7 @@ static void set_means(json_t *json, const struct kofn_result *result)
         {"loss", result->loss},
         {"accuracy", result->accuracy},
         {"idle_fraction_mean", result->idle_fraction_mean},
+        {"conservation_error", result->conservation_error},
     };
 
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(means); i++)
@@ -88,7 +89,7 @@ json_t *kofn_result_json(const struct kofn_result *result)
     json_object_set_new(json, "method", json_string(result->method));
     json_object_set_new(json, "algorithm", json_string(result->algorithm));
     json_object_set_new(json, "workers", json_integer(result->workers));
-    json_object_set_new(json, "k", json_integer(result->wait_for));
+    json_object_set_new(json, "k", result->peers ? json_null() : json_integer(result->wait_for));
     json_object_set_new(json, "k_last",
                         result->wait_for_last ? json_integer(result->wait_for_last) : json_null());
     json_object_set_new(json, "local_steps", json_integer(result->local_steps));

@@ -204,9 +204,32 @@ static void name_server(const struct kofn_result *result, FILE *stream)
                 kofn_show_seconds(wait, text[0]), kofn_show_seconds(pace, text[1]));
 }
 
+static void print_peers(const struct kofn_result *result, FILE *stream)
+{
+    char text[3][KOFN_CELL_BYTES];
+
+    fprintf(stream,
+            "%s local updates of each of %u peers, %s messages and %s an activation of the root\n",
+            kofn_show_number(result->updates_per_worker_mean, 2, text[0]), result->workers,
+            kofn_show_number(result->publications_mean, 2, text[1]),
+            kofn_show_bytes(result->bytes_mean, text[2]));
+    fprintf(stream, "peers idle for %s %% of the time\n",
+            kofn_show_number(100 * result->idle_fraction_mean, 1, text[0]));
+    if (isfinite(result->conservation_error))
+        fprintf(stream, "conservation of mass: violated by %.2g of it, %s\n",
+                result->conservation_error,
+                result->conservation_error <= KOFN_CONSERVED ? "which is rounding"
+                                                             : "which is MORE than rounding");
+}
+
 static void print_traffic(const struct kofn_result *result, FILE *stream)
 {
     char text[4][KOFN_CELL_BYTES];
+
+    if (result->peers) {
+        print_peers(result, stream);
+        return;
+    }
 
     fprintf(stream, "%s of %u workers merged a round, after %s local updates each; staleness %s\n",
             kofn_show_number(result->uploads_mean, 2, text[0]), result->workers,
@@ -221,13 +244,16 @@ static void print_traffic(const struct kofn_result *result, FILE *stream)
 void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
 {
     const char *ended = kofn_ended_text(result->ended);
-    char text[4][KOFN_CELL_BYTES], grown[32] = "";
+    char text[4][KOFN_CELL_BYTES], grown[32] = "", k[80];
 
     if (result->wait_for_last > result->wait_for)
         snprintf(grown, sizeof(grown), " growing to %u", result->wait_for_last);
-    fprintf(stream, "%s, %u worker%s, K = %u%s, U = %u%s%s: %llu round%s in %s%s%s%s\n",
-            result->algorithm, result->workers, result->workers == 1 ? "" : "s", result->wait_for,
-            grown, result->local_steps, result->transport ? ", " : "",
+    if (result->peers)
+        snprintf(k, sizeof(k), "no server");
+    else
+        snprintf(k, sizeof(k), "K = %u%s, U = %u", result->wait_for, grown, result->local_steps);
+    fprintf(stream, "%s, %u worker%s, %s%s%s: %llu round%s in %s%s%s%s\n", result->algorithm,
+            result->workers, result->workers == 1 ? "" : "s", k, result->transport ? ", " : "",
             result->transport ? result->transport : "", (unsigned long long)result->rounds,
             result->rounds == 1 ? "" : "s", kofn_show_seconds(result->seconds, text[0]),
             ended ? " (" : "", ended ? ended : "", ended ? ")" : "");

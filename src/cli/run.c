@@ -39,6 +39,11 @@ static int check(struct kofn_run *run)
 
     if (!rc)
         rc = kofn_terms_make(&run->options, run->log, &run->terms);
+    if (!rc && run->terms.algorithm->peers)
+        rc = kofn_error(run->log, KOFN_INVALID,
+                        "--algorithm: %s is one of peers, which so far can be simulated alone "
+                        "(kofn sim)",
+                        run->terms.algorithm->name);
     if (!rc && !strcmp(run->conf->model, "none"))
         rc = kofn_error(run->log, KOFN_INVALID,
                         "--model: none trains nothing, and is for kofn sim; quadratic, softmax, "

@@ -1,6 +1,4 @@
 /* kofn sim: a job under a virtual clock. */
-#include "sim/sim.h"
-
 #include <kofn/kofn.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +9,7 @@
 #include "cli/cpus.h"
 #include "cli/display.h"
 #include "cli/ending.h"
+#include "cli/engine.h"
 #include "cli/job_files.h"
 #include "cli/option.h"
 #include "cli/sim_learn.h"
@@ -33,7 +32,7 @@ struct simulation {
     struct kofn_sim_learn *learn;
     struct kofn_sim_work work;
     float *first; /* the first model */
-    struct kofn_sim *sim;
+    struct kofn_engine engine;
     struct kofn_tally tally;
     struct kofn_result result;
     struct kofn_point score;
@@ -57,7 +56,7 @@ static int check(struct simulation *simulation)
                           "--delay: in a simulation it is all that a local update takes, and %s is "
                           "nothing; try exp:40ms",
                           conf->delay);
-    if (conf->loss > 0 && !conf->latency)
+    if (conf->loss > 0 && !conf->latency && !kofn_algorithm_lossy(simulation->terms.algorithm))
         return kofn_error(simulation->log, KOFN_INVALID,
                           "--loss: a lost message costs a round trip, and there is no --latency");
     if (conf->target_accuracy > 0 &&
@@ -98,6 +97,7 @@ static int init_result(struct simulation *simulation)
     result->algorithm = simulation->conf->algorithm->name;
     result->workers = simulation->terms.workers;
     result->wait_for = simulation->terms.wait_for;
+    result->peers = simulation->terms.algorithm->peers != NULL;
     result->local_steps = simulation->terms.local_steps;
     result->members = calloc(result->workers, sizeof(*result->members));
     if (!result->members)
@@ -144,7 +144,8 @@ static int open_sim(struct simulation *simulation)
         .net = {.latency_ns = conf->latency,
                 .byte_ns = byte_ns(conf->bandwidth),
                 .ingest_byte_ns = byte_ns(conf->ingest),
-                .loss = conf->loss},
+                .loss = conf->loss,
+                .ring = conf->collective == KOFN_COLLECTIVE_RING},
         .payload_bytes = sizeof(float) * (simulation->works ? simulation->workload.parameters
                                                             : (size_t)conf->parameters),
         .seed = conf->seed,
@@ -156,22 +157,23 @@ static int open_sim(struct simulation *simulation)
         .log = simulation->log,
     };
 
-    return kofn_sim_open(&attr, &simulation->sim);
+    return kofn_engine_open(&attr, conf, &simulation->engine);
 }
 
 /* ---- the job ---- */
 
 static double seconds_of(const struct simulation *simulation)
 {
-    return (double)kofn_sim_now(simulation->sim) / 1e9;
+    return (double)kofn_engine_now(&simulation->engine) / 1e9;
 }
 
 /* Scores the model as it is now. The virtual clock stands meanwhile. */
 static void take_score(struct simulation *simulation)
 {
     const struct kofn_data *data = simulation->workload.data;
-    struct kofn_score score = kofn_model_evaluate(
-        simulation->workload.model, kofn_sim_model(simulation->sim), data ? &data->test : NULL, 0);
+    struct kofn_score score =
+        kofn_model_evaluate(simulation->workload.model, kofn_engine_model(&simulation->engine),
+                            data ? &data->test : NULL, 0);
 
     simulation->score = (struct kofn_point){.seconds = seconds_of(simulation),
                                             .round = simulation->tally.rounds,
@@ -192,7 +194,8 @@ static double fraction_of(const struct simulation *simulation)
     if (terms->rounds)
         fraction = (double)simulation->tally.rounds / (double)terms->rounds;
     if (terms->seconds)
-        fraction = fmax(fraction, (double)kofn_sim_now(simulation->sim) / (double)terms->seconds);
+        fraction =
+            fmax(fraction, (double)kofn_engine_now(&simulation->engine) / (double)terms->seconds);
     return fmin(fraction, 1);
 }
 
@@ -208,7 +211,7 @@ static void show(struct simulation *simulation, uint64_t now)
         .simulated = true,
         .fraction = fraction_of(simulation),
         .wall_seconds = (double)(now - simulation->wall_ns) / 1e9,
-        .events = kofn_sim_events(simulation->sim),
+        .events = kofn_engine_events(&simulation->engine),
     };
 
     kofn_display_show(&simulation->display, &moment);
@@ -223,7 +226,7 @@ static bool is_over(struct simulation *simulation, bool time_up)
 
 static void closed(struct simulation *simulation, const struct kofn_round_report *report)
 {
-    uint64_t now = kofn_sim_now(simulation->sim);
+    uint64_t now = kofn_engine_now(&simulation->engine);
 
     kofn_tally_add(&simulation->tally, report);
     kofn_ending_round(&simulation->ending, simulation->conf, report, simulation->log);
@@ -242,7 +245,8 @@ static int go(struct simulation *simulation)
     while (!is_over(simulation, rc == KOFN_TIMEOUT)) {
         uint64_t now;
 
-        rc = kofn_sim_step(simulation->sim, end, simulation->works ? EVENTS_WORK : EVENTS, &report);
+        rc = kofn_engine_step(&simulation->engine, end, simulation->works ? EVENTS_WORK : EVENTS,
+                              &report);
         now = kofn_now_ns();
         if (!rc)
             closed(simulation, &report);
@@ -269,8 +273,9 @@ static void finish(struct simulation *simulation)
         result->loss = simulation->score.loss;
         result->accuracy = simulation->score.accuracy;
     }
-    kofn_sim_stop(simulation->sim);
-    kofn_sim_members(simulation->sim, result->members);
+    result->conservation_error = kofn_engine_violation(&simulation->engine);
+    kofn_engine_stop(&simulation->engine);
+    kofn_engine_members(&simulation->engine, result->members);
     kofn_result_finish(result, &simulation->tally);
 }
 
@@ -279,7 +284,7 @@ static void finish(struct simulation *simulation)
 static void print_speed(const struct simulation *simulation, FILE *stream)
 {
     double wall = (double)(kofn_now_ns() - simulation->wall_ns) / 1e9;
-    double events = (double)kofn_sim_events(simulation->sim);
+    double events = (double)kofn_engine_events(&simulation->engine);
 
     fprintf(stream, "simulated in %.3g s: %.3g million events, %.3g million a second\n", wall,
             events / 1e6, events / 1e6 / wall);
@@ -308,7 +313,7 @@ static int report(struct simulation *simulation)
 
 static void clean_up(struct simulation *simulation)
 {
-    kofn_sim_close(simulation->sim);
+    kofn_engine_close(&simulation->engine);
     kofn_sim_learn_close(simulation->learn);
     free(simulation->first);
     kofn_job_files_drop(&simulation->files);

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/node.h"
 #include "base/clock.h"
+#include "cli/engine.h"
 #include "transports/transport.h"
 
 /* What the checks look at. */
@@ -93,6 +95,57 @@ static int check_own(struct check *check)
     return 0;
 }
 
+/* What is said of rounds, where there are none. */
+static const char *const of_rounds[] = {"weights",  "late",   "staleness-weight", "grace",
+                                        "deadline", "quorum", "suspect-after"};
+
+static int check_peers(struct check *check)
+{
+    const struct kofn_conf *conf = check->conf;
+    const struct kofn_node_ops *peers = check->algorithm->peers;
+    const char *name = check->algorithm->name;
+    struct kofn_graph graph;
+    int rc;
+
+    if (is_set(check, "wait-for"))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: algorithm %s has no rounds, and waits for no K of anything",
+                          where(check, "wait-for"), name);
+    if (conf->momentum > 0)
+        return kofn_error(check->log, KOFN_INVALID, "%s: peers take plain steps, without momentum",
+                          where(check, "momentum"));
+    if (peers->pairs && conf->workers % 2 && conf->workers > 1)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: algorithm %s needs an even number of workers, half of which ask the "
+                          "other half; not %u",
+                          where(check, "workers"), name, conf->workers);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(of_rounds); i++)
+        if (is_set(check, of_rounds[i]))
+            kofn_log(check->log, KOFN_LOG_WARN, "%s: has no effect: algorithm %s has no rounds",
+                     where(check, of_rounds[i]), name);
+    rc = kofn_engine_graph(check->algorithm, conf->workers, conf, check->log, &graph);
+    if (!rc)
+        kofn_graph_free(&graph);
+    return rc;
+}
+
+/* What only some algorithms of peers, or only sync, look at. */
+static int check_shape(struct check *check)
+{
+    const struct kofn_node_ops *peers = check->algorithm->peers;
+    const char *name = is_set(check, "topology") ? "topology" : "root";
+
+    if ((is_set(check, "topology") || is_set(check, "root")) && !(peers && peers->any_graph))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: only rfast can have one graph or another, not %s",
+                          where(check, name), check->algorithm->name);
+    if (check->conf->collective == KOFN_COLLECTIVE_RING && strcmp(check->algorithm->name, "sync"))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: only the gradients of sync come together in a ring, not those of %s",
+                          where(check, "collective"), check->algorithm->name);
+    return peers ? check_peers(check) : 0;
+}
+
 static int check_transport(struct check *check)
 {
     const struct kofn_conf *conf = check->conf;
@@ -161,6 +214,8 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
 
     memset(terms, 0, sizeof(*terms));
     rc = check_growth(&check);
+    if (!rc)
+        rc = check_shape(&check);
     if (!rc)
         rc = check_counts(&check);
     if (!rc)

@@ -46,6 +46,11 @@ static int check_algorithm(const struct kofn_server_attr *attr,
     if (!algorithm)
         return kofn_error(attr->log, KOFN_INVALID, "unknown algorithm '%s'%s%s", attr->algorithm,
                           attr->over ? " over " : "", attr->over ? attr->over : "");
+    if (algorithm->peers)
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "%s is an algorithm of peers: it has no server; kofn run and kofn sim "
+                          "run it",
+                          algorithm->name);
     if (algorithm->needs_all && attr->wait_for != attr->workers)
         return kofn_error(attr->log, KOFN_INVALID, "%s waits for all: K = %u must be N = %u",
                           algorithm->name, attr->wait_for, attr->workers);

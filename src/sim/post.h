@@ -13,6 +13,7 @@ enum kofn_mail_kind {
     KOFN_MAIL_DATA, /* a publication has arrived whole */
     KOFN_MAIL_BEAT,
     KOFN_MAIL_GATE,
+    KOFN_MAIL_PEER, /* from a peer: along in-edge `round`; its content is in place `updates` */
 };
 
 struct kofn_mail {

@@ -59,7 +59,21 @@ void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_s
     worker->link_ns =
         kofn_deadline(KOFN_MAX(worker->link_ns, sim->now), transfer(bytes, net->byte_ns));
     mail.time = arrival(sim, worker->link_ns, bytes, &worker->data_ns);
+    if (net->ring) { /* what it costs to bring them together is charged with the model */
+        mail.kind = KOFN_MAIL_DATA;
+        mail.time = sim->now;
+    }
     send(sim, &mail);
+}
+
+/* What a ring all-reduce takes: each of 2 (N-1) steps moves an N-th to the next worker. */
+static uint64_t ring_ns(const struct kofn_sim *sim)
+{
+    double steps = 2 * (sim->attr.round.workers - 1.0);
+    double bytes = (double)sim->attr.payload_bytes / sim->attr.round.workers;
+    double ns = steps * ((double)sim->attr.net.latency_ns + bytes * sim->attr.net.byte_ns);
+
+    return (uint64_t)fmin(ns, (double)KOFN_DURATION_MAX);
 }
 
 /* A publication at the server's door: it comes in behind those that came before it. */
@@ -104,6 +118,8 @@ void kofn_sim_send_gate(struct kofn_sim *sim, uint32_t rank, bool opens)
     }
     mail.time = arrival(sim, kofn_deadline(sim->now, transfer(bytes, sim->attr.net.byte_ns)), bytes,
                         &worker->down_ns);
+    if (sim->attr.net.ring && opens)
+        mail.time = worker->down_ns = kofn_deadline(sim->now, ring_ns(sim));
     send(sim, &mail);
 }
 
@@ -124,6 +140,8 @@ static void deliver(struct kofn_sim *sim)
         break;
     case KOFN_MAIL_GATE:
         kofn_sim_worker_gate(sim, mail.rank, mail.round, mail.state, mail.sequence);
+        break;
+    case KOFN_MAIL_PEER: /* there are none */
         break;
     }
 }
@@ -152,7 +170,9 @@ static void merge_and_open(struct kofn_sim *sim, struct kofn_round_report *repor
     kofn_sim_server_merge(sim);
     kofn_round_describe(&sim->round, report);
     report->size = sizeof(*report);
-    report->bytes = sim->bytes;
+    report->bytes = sim->attr.net.ring
+                        ? 2 * (sim->attr.round.workers - UINT64_C(1)) * sim->attr.payload_bytes
+                        : sim->bytes;
     report->updates = sim->merged_updates;
     report->loss = sim->merged_updates ? sim->loss_sum / (double)sim->merged_updates : 0;
     report->published_ns = sim->now;

@@ -108,6 +108,24 @@ sim 2 "no --latency" --delay exp:1ms --loss 0.1
 sim 2 "too large" --delay exp:1ms --latency 1ms --loss 1
 sim 2 "no accuracy" --delay exp:1ms --target-accuracy 0.5
 sim 2 "K counts workers" --delay exp:1ms -k 3
+sim 2 "waits for no K" --delay exp:1ms -a rfast -k 2
+sim 2 "has one local update a round" --delay exp:1ms -a rfast -u 2
+sim 2 "publishes eagerly" --delay exp:1ms -a dpsgd --publish on-close
+sim 2 "without momentum" --delay exp:1ms -a rfast --momentum 0.9
+sim 2 "mesh" --delay exp:1ms -a rfast --topology mesh
+sim 2 "ranks 0 to 1" --delay exp:1ms -a rfast --root 2
+sim 2 "only rfast" --delay exp:1ms -a osgp --topology ring
+sim 2 "only rfast" --delay exp:1ms --root 1
+sim 2 "in a ring" --delay exp:1ms --collective ring
+printf 'W\n1 0\n.5 .5\nA\n.5 0\n.5 1\n' >../topology
+sim 2 "no common root" --delay exp:1ms -a rfast --topology file:../topology
+printf 'W\n1 0\n.5 .6\nA\n1 .5\n0 .5\n' >../topology
+sim 2 "row 1 of W" --delay exp:1ms -a rfast --topology file:../topology
+printf 'W\n1 0\n.5 .5\nA\n1 .5\n0 .4\n' >../topology
+sim 2 "column 1 of A" --delay exp:1ms -a rfast --topology file:../topology
+sim 2 "one a worker" --delay exp:1ms -a rfast -n 3 --topology file:../topology
+sim 1 "nowhere" --delay exp:1ms -a rfast --topology file:nowhere
+bad 2 "an even number" sim -n 3 --delay exp:1ms -a adpsgd --model none
 sim 2 "bytes a second" --delay exp:1ms --bandwidth 0
 sim 2 "5Q" --delay exp:1ms --ingest 5Q
 sim 2 "not of sim" --delay exp:1ms --transport shm

@@ -59,6 +59,23 @@ sim replay --model none -n 4 -k 2 -u 5 --delay trace:trace.csv --rounds 50
 sim seconds --model none -n 4 -k 2 --delay exp:5ms --seconds 3
 near "$(value seconds seconds.json)" 3 0.0001 "--seconds"
 
+# peers: no K, no staleness; the root's own pace, and no mass lost whatever else is
+sim rfast -n 6 -a rfast --model quadratic --delay exp:10ms --rounds 4000 --loss 0.3 --latency 3ms --eval-every 10
+near "$(value round_time_mean rfast.json)" 0.01 7 "rfast: the root's pace"
+holds "$(value conservation_error rfast.json) < 1e-5" "rfast: conservation"
+for key in k staleness_mean uploads_mean; do
+    grep -q "\"$key\": null" rfast.json || fail "rfast: $key is not null"
+done
+grep -q 'which is rounding' rfast.out || fail "rfast: nothing is said of conservation"
+for name in dpsgd adpsgd osgp; do
+    sim $name -n 6 -a $name --model quadratic --lr 0.01 --delay exp:10ms --rounds 500 --latency 3ms --loss 0.1 --eval-every 10
+    "$kofn" info | grep -q "algorithm $name .*(baseline)" || fail "$name is no baseline?"
+done
+# 1 ms of computing, 6 latencies of 100 us, 6/4 transfers of 100 us
+sim ring --model none -n 4 -a sync --collective ring --delay uniform:1ms,1ms --rounds 10 --latency 100us --parameters 250 --bandwidth 10M
+near "$(value round_time_mean ring.json)" 0.00175 0.001 "ring all-reduce"
+near "$(value bytes_mean ring.json)" 6000 0.001 "ring all-reduce: bytes"
+
 # Ctrl-C: the result so far, and status 128 + 15
 "$kofn" sim --model none -n 100 -k 50 -u 10 --delay exp:1ms --seconds 1000000 --json stopped.json >stopped.out 2>&1 &
 job=$!

@@ -137,7 +137,7 @@ static struct kofn_round_config draw_config(struct history *history)
     const struct kofn_algorithm *algorithm = kofn_algorithm_at(history_below(history, 13));
     uint32_t workers = 1 + (uint32_t)history_below(history, HISTORY_WORKERS), most;
 
-    if (!algorithm)
+    if (!algorithm || algorithm->peers)
         algorithm = &kofn_stsyn; /* the one with most to go wrong */
     if (algorithm->adapt)
         algorithm = kofn_algorithm_over(algorithm, draw_over(history));

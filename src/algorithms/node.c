@@ -1,0 +1,180 @@
+#include "algorithms/node.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "algorithms/algorithm.h"
+
+float *kofn_node_vector(size_t elements)
+{
+    size_t bytes = kofn_round_up((elements + 1) * sizeof(float), KOFN_CACHE_LINE);
+    float *vector = aligned_alloc(KOFN_CACHE_LINE, bytes);
+
+    return vector ? memset(vector, 0, bytes) : NULL;
+}
+
+void kofn_node_tell(struct kofn_node *node, enum kofn_edge_kind kind)
+{
+    for (uint32_t i = 0; i < node->out_count; i++)
+        if (node->out[i].kind == kind) {
+            node->out[i].due = true;
+            node->out[i].sequence++;
+        }
+}
+
+/* ---- edges ---- */
+
+static void count_edges(struct kofn_node *node, const struct kofn_graph_edge *edges, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        node->in_count += edges[i].to == node->rank;
+        node->out_count += edges[i].from == node->rank;
+    }
+}
+
+static void take_edges(struct kofn_node *node, enum kofn_edge_kind kind,
+                       const struct kofn_graph_edge *edges, size_t count)
+{
+    float weight;
+
+    for (size_t i = 0; i < count; i++) {
+        weight = (float)edges[i].weight;
+        if (edges[i].to == node->rank)
+            node->in[node->in_count++] =
+                (struct kofn_node_in){.from = edges[i].from, .kind = kind, .weight = weight};
+        if (edges[i].from == node->rank)
+            node->out[node->out_count++] =
+                (struct kofn_node_out){.to = edges[i].to, .kind = kind, .share = weight};
+    }
+}
+
+static int open_edges(struct kofn_node *node, const struct kofn_graph *graph)
+{
+    size_t models = node->ops->models ? graph->model_count : 0;
+    size_t masses = node->ops->masses ? graph->mass_count : 0;
+    uint32_t most;
+
+    count_edges(node, graph->models, models);
+    count_edges(node, graph->masses, masses);
+    most = KOFN_MAX(node->in_count, node->out_count) + 1;
+    node->in = calloc(node->in_count + 1u, sizeof(*node->in));
+    node->out = calloc(node->out_count + 1u, sizeof(*node->out));
+    node->slots = calloc(most, sizeof(*node->slots));
+    node->vectors = calloc(2 * (size_t)most, sizeof(*node->vectors));
+    node->weights = calloc(most, sizeof(*node->weights));
+    if (!node->in || !node->out || !node->slots || !node->vectors || !node->weights)
+        return KOFN_NO_MEMORY;
+    node->lists = most;
+    node->in_count = node->out_count = 0;
+    take_edges(node, KOFN_EDGE_MODEL, graph->models, models);
+    take_edges(node, KOFN_EDGE_MASS, graph->masses, masses);
+    return 0;
+}
+
+uint32_t kofn_node_in_edge(const struct kofn_node *node, uint32_t from, enum kofn_edge_kind kind)
+{
+    for (uint32_t i = 0; i < node->in_count; i++)
+        if (node->in[i].from == from && node->in[i].kind == kind)
+            return i;
+    return KOFN_ROOT_ANY;
+}
+
+/* ---- the node ---- */
+
+int kofn_node_open(const struct kofn_node_attr *attr, struct kofn_node *node)
+{
+    const struct kofn_graph *graph = attr->graph;
+    int rc;
+
+    *node = (struct kofn_node){.ops = attr->algorithm->peers,
+                               .rank = attr->rank,
+                               .nodes = graph->nodes,
+                               .parameters = attr->parameters,
+                               .rate = (float)attr->learning_rate,
+                               .own_model = (float)graph->own_model[attr->rank],
+                               .own_mass = (float)graph->own_mass[attr->rank],
+                               .first = attr->first,
+                               .partner = KOFN_ROOT_ANY};
+    if (node->ops->tracks)
+        node->rate = (float)(attr->learning_rate / graph->nodes);
+    kofn_random_seed(&node->random, attr->seed, kofn_stream_of(KOFN_STREAM_PEER, attr->rank));
+    node->x = kofn_node_vector(node->parameters);
+    rc = node->x ? open_edges(node, graph) : KOFN_NO_MEMORY;
+    if (!rc && node->parameters)
+        memcpy(node->x, node->first, node->parameters * sizeof(*node->x));
+    node->point = node->model = node->x;
+    if (!rc)
+        rc = node->ops->open(node);
+    if (!rc)
+        return 0;
+    kofn_node_close(node);
+    return kofn_error(attr->log, rc, "rank %u: a node of %zu parameters: no memory", attr->rank,
+                      attr->parameters);
+}
+
+void kofn_node_close(struct kofn_node *node)
+{
+    for (uint32_t i = 0; node->in && i < node->in_count; i++)
+        free(node->in[i].consumed);
+    for (uint32_t i = 0; node->out && i < node->out_count; i++)
+        free(node->out[i].sum);
+    free(node->in);
+    free(node->out);
+    free(node->slots);
+    free(node->vectors);
+    free(node->weights);
+    free(node->x);
+    free(node->z);
+    free(node->g);
+    free(node->v);
+    memset(node, 0, sizeof(*node));
+}
+
+void kofn_node_begin(struct kofn_node *node)
+{
+    node->ops->begin(node);
+}
+
+bool kofn_node_complete(const struct kofn_node *node)
+{
+    return !node->ops->complete || node->ops->complete(node);
+}
+
+void kofn_node_finish(struct kofn_node *node, const float *gradient)
+{
+    node->ops->finish(node, gradient);
+    node->activations++;
+}
+
+float *kofn_node_arrive(struct kofn_node *node, uint32_t index, float *data, double scalar,
+                        uint64_t sequence)
+{
+    struct kofn_node_in *in = &node->in[index];
+    float *unused;
+
+    if (sequence <= in->sequence)
+        return data; /* something newer has overtaken it */
+    in->sequence = sequence;
+    if (node->ops->arrive)
+        return node->ops->arrive(node, in, data, scalar);
+    unused = in->slot;
+    in->slot = data;
+    return unused;
+}
+
+void kofn_node_residual(const struct kofn_node *node, double *sum, double *scale)
+{
+    for (size_t i = 0; i < node->parameters; i++) {
+        sum[i] += (double)node->z[i] - (double)node->g[i];
+        scale[i] += fabs((double)node->z[i]) + fabs((double)node->g[i]);
+    }
+    for (uint32_t k = 0; k < node->out_count; k++)
+        for (size_t i = 0; node->out[k].sum && i < node->parameters; i++) {
+            sum[i] += (double)node->out[k].sum[i];
+            scale[i] += fabs((double)node->out[k].sum[i]);
+        }
+    for (uint32_t k = 0; k < node->in_count; k++)
+        for (size_t i = 0; node->in[k].consumed && i < node->parameters; i++)
+            sum[i] -= (double)node->in[k].consumed[i];
+}

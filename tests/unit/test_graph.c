@@ -1,0 +1,130 @@
+/* Who sends what to whom: built-in graphs, and files, good and bad. */
+#include <CUnit/CUnit.h>
+#include <math.h>
+#include <string.h>
+
+#include "algorithms/graph.h"
+#include "tests/lib/caught_log.h"
+
+/* Rows of W and columns of A, of edges and what stays. */
+static bool stochastic(const struct kofn_graph *graph)
+{
+    for (uint32_t node = 0; node < graph->nodes; node++) {
+        double row = graph->own_model[node], column = graph->own_mass[node];
+
+        for (size_t i = 0; i < graph->model_count; i++)
+            row += graph->models[i].to == node ? graph->models[i].weight : 0;
+        for (size_t i = 0; i < graph->mass_count; i++)
+            column += graph->masses[i].from == node ? graph->masses[i].weight : 0;
+        if (fabs(row - 1) > 1e-12 || fabs(column - 1) > 1e-12 || !(graph->own_model[node] > 0) ||
+            !(graph->own_mass[node] > 0))
+            return false;
+    }
+    return true;
+}
+
+/* Every built-in graph, of any size and with any root, is one that a job can converge on. */
+static void test_built_in_graphs(void)
+{
+    for (int kind = KOFN_GRAPH_STAR; kind <= KOFN_GRAPH_BOTH_WAYS; kind++)
+        for (uint32_t nodes = 1; nodes <= 9; nodes++)
+            for (uint32_t root = 0; root < nodes; root++) {
+                struct kofn_graph graph;
+
+                CU_ASSERT_FATAL(
+                    !kofn_graph_make((enum kofn_graph_kind)kind, nodes, root, NULL, &graph));
+                CU_ASSERT_EQUAL(graph.root, root);
+                CU_ASSERT(stochastic(&graph));
+                CU_ASSERT(kofn_graph_is_root(&graph, root));
+                for (size_t i = 0; i < graph.model_count; i++)
+                    CU_ASSERT_NOT_EQUAL(graph.models[i].from, graph.models[i].to);
+                kofn_graph_free(&graph);
+            }
+}
+
+/* Down the tree go models, up goes mass: a leaf is no root. */
+static void test_only_the_root_of_a_tree_is_one(void)
+{
+    struct kofn_graph graph;
+
+    CU_ASSERT_FATAL(!kofn_graph_make(KOFN_GRAPH_TREE, 7, 2, NULL, &graph));
+    for (uint32_t node = 0; node < 7; node++)
+        CU_ASSERT_EQUAL(kofn_graph_is_root(&graph, node), node == 2);
+    kofn_graph_free(&graph);
+}
+
+static int parse(const char *text, uint32_t root, struct kofn_caught *caught,
+                 struct kofn_graph *graph)
+{
+    kofn_caught_reset(caught);
+    return kofn_graph_parse(text, strlen(text), "file", 3, root, &caught->log, graph);
+}
+
+static void test_file(void)
+{
+    const char *text = "# a star, its middle is 1\n"
+                       "W\n .5 .5 0\n 0 1 0  # the root\n 0 0.5 0.5\n\n"
+                       "A\n .25 0 0\n.75 1 0.5\n 0 0 .5\n";
+    struct kofn_caught caught;
+    struct kofn_graph graph;
+
+    CU_ASSERT_FATAL(!parse(text, KOFN_ROOT_ANY, &caught, &graph));
+    CU_ASSERT_EQUAL(graph.root, 1);
+    CU_ASSERT_EQUAL(graph.model_count, 2);
+    CU_ASSERT_EQUAL(graph.models[0].from, 1);
+    CU_ASSERT_EQUAL(graph.models[0].to, 0);
+    CU_ASSERT_DOUBLE_EQUAL(graph.masses[0].weight, 0.75, 0);
+    CU_ASSERT_EQUAL(graph.masses[0].from, 0);
+    CU_ASSERT_EQUAL(graph.masses[0].to, 1);
+    CU_ASSERT_DOUBLE_EQUAL(graph.own_mass[0], 0.25, 0);
+    kofn_graph_free(&graph);
+    CU_ASSERT_EQUAL(parse(text, 0, &caught, &graph), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "rank 0 is no root"));
+    CU_ASSERT_EQUAL(parse(text, 9, &caught, &graph), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "rank 9 is no root"));
+}
+
+static const struct {
+    const char *text, *says;
+} bad[] = {
+    {"", "a line \"W\""},
+    {"W\n1 0 0\n0 1 0\n", "row 2 of W ends after 0 of 3"},
+    {"W\n1 0\n0 1 0\n0 0 1\n", "row 0 of W ends after 2 of 3"},
+    {"W\n1 0 0 0\n", "more than 3"},
+    {"W\n1 0 x\n", "\"x\""},
+    {"W\n1 0 -1\n", "\"-1\""},
+    {"W\n1 0 0\n0 1 0\n0 0 1\nB\n", "a line \"A\""},
+    {"W\n1 0 0\n.6 .5 0\n.5 0 .5\nA\n1 .5 .5\n0 .5 0\n0 0 .5\n", "row 1 of W adds up to 1.1"},
+    {"W\n1 0 0\n.5 .5 0\n.5 0 .5\nA\n1 .4 .5\n0 .5 0\n0 0 .5\n", "column 1 of A adds up to 0.9"},
+    {"W\n1 0 0\n1 0 0\n.5 0 .5\nA\n1 .5 .5\n0 .5 0\n0 0 .5\n", "diagonal of W is 0"},
+    {"W\n1 0 0\n.5 .5 0\n.5 0 .5\nA\n1 1 .5\n0 0 0\n0 0 .5\n", "diagonal of A is 0"},
+    {"W\n1 0 0\n.5 .5 0\n.5 0 .5\nA\n.5 0 0\n.5 1 .5\n0 0 .5\n", "no common root"},
+    {"W\n1 0 0\n0 1 0\n0 0 1\nA\n1 0 0\n0 1 0\n0 0 1\n", "no common root"},
+    {"W\n1 0 0\n.5 .5 0\n.5 0 .5\nA\n1 .5 .5\n0 .5 0\n0 0 .5\n1\n", "more behind"},
+};
+
+/* Every mistake is refused with one line that says where it is. */
+static void test_bad_files(void)
+{
+    struct kofn_caught caught;
+    struct kofn_graph graph;
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(bad); i++) {
+        CU_ASSERT_EQUAL(parse(bad[i].text, KOFN_ROOT_ANY, &caught, &graph), KOFN_INVALID);
+        CU_ASSERT(kofn_caught_one(&caught, bad[i].says));
+    }
+    CU_ASSERT_EQUAL(kofn_graph_open("mesh", 3, 0, &caught.log, &graph), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "mesh"));
+    CU_ASSERT_EQUAL(kofn_graph_open("star", 3, 3, &caught.log, &graph), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "ranks 0 to 2"));
+}
+
+void kofn_suite_graph(void)
+{
+    CU_pSuite suite = CU_add_suite("graph", NULL, NULL);
+
+    CU_add_test(suite, "built-in graphs", test_built_in_graphs);
+    CU_add_test(suite, "only the root of a tree is one", test_only_the_root_of_a_tree_is_one);
+    CU_add_test(suite, "file", test_file);
+    CU_add_test(suite, "bad files", test_bad_files);
+}
