@@ -66,7 +66,7 @@ uint64_t kofn_random_below(struct kofn_random *random, uint64_t bound)
 
 double kofn_random_exponential(struct kofn_random *random)
 {
-    return -log1p(-kofn_random_uniform(random)); /* the argument is in (0, 1], so this is finite */
+    return -log(1 - kofn_random_uniform(random)); /* of (0, 1], exactly: this is finite */
 }
 
 double kofn_random_normal(struct kofn_random *random)

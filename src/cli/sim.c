@@ -240,18 +240,21 @@ static int go(struct simulation *simulation)
 {
     uint64_t end = simulation->terms.seconds ? simulation->terms.seconds : KOFN_FOREVER;
     struct kofn_round_report report;
+    uint64_t looked = 0, events = simulation->works ? EVENTS_WORK : EVENTS;
     int rc = 0;
 
     while (!is_over(simulation, rc == KOFN_TIMEOUT)) {
         uint64_t now;
 
-        rc = kofn_engine_step(&simulation->engine, end, simulation->works ? EVENTS_WORK : EVENTS,
-                              &report);
-        now = kofn_now_ns();
+        rc = kofn_engine_step(&simulation->engine, end, events, &report);
         if (!rc)
             closed(simulation, &report);
         else if (rc != KOFN_AGAIN && rc != KOFN_TIMEOUT)
             return rc;
+        if (kofn_engine_events(&simulation->engine) - looked < events)
+            continue;
+        looked = kofn_engine_events(&simulation->engine);
+        now = kofn_now_ns();
         if (now >= simulation->show_ns) {
             show(simulation, now);
             simulation->show_ns = kofn_deadline(now, kofn_display_interval(&simulation->display));

@@ -64,6 +64,9 @@ struct kofn_member {
     uint64_t silent_ns; /* how long it had been silent when its state changed last */
 };
 
+/* How much of a member an event looks at. */
+#define KOFN_MEMBER_HOT (offsetof(struct kofn_member, held) + sizeof(struct kofn_stamp))
+
 /* True for a worker that an answer can still be expected of. */
 static inline bool kofn_member_available(const struct kofn_member *member)
 {

@@ -9,8 +9,10 @@
 double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp *stamp,
                         uint32_t staleness)
 {
-    double factor = pow(1.0 + staleness, -round->config.staleness_weight);
+    double factor = 1;
 
+    if (round->config.staleness_weight > 0)
+        factor = pow(1.0 + staleness, -round->config.staleness_weight);
     if (round->config.weights == KOFN_WEIGHTS_FEDNOVA)
         factor /= stamp->updates - stamp->from;
     return factor;

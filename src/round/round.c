@@ -13,7 +13,7 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
     round->config = *config;
     round->members = aligned_alloc(KOFN_CACHE_LINE, config->workers * sizeof(*round->members));
     round->lateness = calloc(config->workers, sizeof(*round->lateness));
-    round->scratch = calloc(config->workers, sizeof(*round->scratch));
+    round->scratch = calloc((size_t)2 * config->workers, sizeof(*round->scratch));
     round->recent = calloc(1, sizeof(*round->recent));
     if (!round->members || !round->lateness || !round->scratch || !round->recent) {
         kofn_round_fini(round);

@@ -70,7 +70,7 @@ struct kofn_round {
     struct kofn_round_config config;
     struct kofn_member *members;     /* config.workers */
     struct kofn_histogram *lateness; /* the same: ns behind the median worker, one entry a round */
-    double *scratch;                 /* the same: medians */
+    double *scratch;                 /* twice as many: medians, and what they are of */
 
     uint32_t number; /* of the open round, from 1; 0 before the first */
     enum kofn_phase phase;

@@ -105,20 +105,21 @@ static void sample_pace(struct kofn_round *round, struct kofn_member *member, ui
 
 void kofn_watch_closed(struct kofn_round *round, uint64_t now)
 {
+    double *arrival = round->scratch + round->config.workers, median;
     size_t count = 0;
-    double median;
 
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         struct kofn_member *member = &round->members[rank];
 
+        arrival[rank] = seen_arrival(round, member, now);
         if (kofn_member_connected(member))
-            round->scratch[count++] = seen_arrival(round, member, now);
+            round->scratch[count++] = arrival[rank];
         sample_deadline(round, member, now);
     }
     median = kofn_median(round->scratch, count);
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         struct kofn_member *member = &round->members[rank];
-        double behind = seen_arrival(round, member, now) - median;
+        double behind = arrival[rank] - median;
 
         if (kofn_member_connected(member))
             kofn_histogram_record(&round->lateness[rank], behind > 0 ? (uint64_t)behind : 0);

@@ -194,7 +194,7 @@ double kofn_delay_draw(const struct kofn_delay *delay, uint32_t rank, struct kof
         ns = draw_sample(delay->samples, rank, random);
         break;
     }
-    return fmin(ns, (double)KOFN_DURATION_MAX);
+    return KOFN_MIN(ns, (double)KOFN_DURATION_MAX);
 }
 
 static double samples_mean(const struct kofn_delay_samples *samples)

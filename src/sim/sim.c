@@ -180,22 +180,19 @@ static void merge_and_open(struct kofn_sim *sim, struct kofn_round_report *repor
     sim->tick_ns = next_tick(sim);
 }
 
-/* Fetches what the timers that run out soon will need: with thousands of workers it lies far away.
+/* @rank's timer has been set anew: fetches what whoever is first among its neighbours now will
+ * need. With thousands of workers it lies far away.
  */
-static void look_ahead(const struct kofn_sim *sim)
+static void look_ahead(const struct kofn_sim *sim, uint32_t rank)
 {
-    uint32_t soon[KOFN_TIMERS_SOON];
-    uint32_t count = kofn_timers_soon(&sim->timers, soon);
+    uint32_t soon = kofn_timers_soon(&sim->timers, rank);
+    const char *worker = (const char *)&sim->workers[soon];
+    const char *member = (const char *)&sim->round.members[soon];
 
-    for (uint32_t i = 0; i < count; i++) {
-        const char *worker = (const char *)&sim->workers[soon[i]];
-        const char *member = (const char *)&sim->round.members[soon[i]];
-
-        for (size_t line = 0; line < 3 * KOFN_CACHE_LINE; line += KOFN_CACHE_LINE) {
-            __builtin_prefetch(worker + line, 1);
-            __builtin_prefetch(member + line, 1);
-        }
-    }
+    for (size_t line = 0; line < 3 * KOFN_CACHE_LINE; line += KOFN_CACHE_LINE)
+        __builtin_prefetch(worker + line, 1);
+    for (size_t line = 0; line < KOFN_MEMBER_HOT; line += KOFN_CACHE_LINE)
+        __builtin_prefetch(member + line, 1);
 }
 
 /* One event, at @next. */
@@ -205,13 +202,14 @@ static void happen(struct kofn_sim *sim, struct kofn_timer timer, uint64_t next)
 
     sim->now = next;
     sim->events++;
-    look_ahead(sim);
-    if (timer.time == next)
+    if (timer.time == next) {
         kofn_sim_worker_finish(sim, timer.rank);
-    else if (kofn_post_next(&sim->post) == next)
+        look_ahead(sim, timer.rank);
+    } else if (kofn_post_next(&sim->post) == next) {
         deliver(sim);
-    else
+    } else {
         tick(sim);
+    }
     if (sim->round.phase == phase)
         return;
     kofn_sim_server_close_gates(sim);
@@ -241,7 +239,7 @@ int kofn_sim_step(struct kofn_sim *sim, uint64_t until, uint64_t events,
             return kofn_error(sim->log, KOFN_GONE,
                               "simulation: nothing can happen any more in round %u",
                               sim->round.number);
-        if (sim->events == limit)
+        if (sim->events >= limit)
             return KOFN_AGAIN;
         happen(sim, timer, next);
     }

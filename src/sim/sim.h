@@ -98,7 +98,8 @@ int kofn_sim_step(struct kofn_sim *sim, uint64_t until, uint64_t events,
 /* Closes the open round with what is there; it is settled and counted, but not reported. */
 void kofn_sim_stop(struct kofn_sim *sim);
 
-/* The time, ns since the job began; events so far; the model of the open round (with work). */
+/* The time, ns since the job began; events so far (local updates that ended, finished or cut off;
+ * messages that arrived, if they take time; deadlines); the model of the open round (with work). */
 uint64_t kofn_sim_now(const struct kofn_sim *sim);
 uint64_t kofn_sim_events(const struct kofn_sim *sim);
 const float *kofn_sim_model(const struct kofn_sim *sim);

@@ -108,7 +108,7 @@ static uint64_t cost(struct kofn_sim *sim, struct kofn_sim_worker *worker)
     if (sim->attr.straggler_count)
         ns *= kofn_straggler_factor(sim->attr.stragglers, sim->attr.straggler_count,
                                     worker->delays.rank, kofn_sim_now(sim));
-    ns = fmin(ns, (double)KOFN_DURATION_MAX);
+    ns = ns < (double)KOFN_DURATION_MAX ? ns : (double)KOFN_DURATION_MAX;
     return ns < 1 ? 1 : (uint64_t)(ns + 0.5);
 }
 
@@ -296,6 +296,7 @@ static void cut(struct kofn_sim *sim, uint32_t rank)
         kofn_timers_set(&sim->timers, rank, until);
         return;
     }
+    sim->events++;
     drop(sim, rank);
 }
 

@@ -22,6 +22,7 @@ struct kofn_timer {
 struct kofn_timers {
     uint32_t workers;
     uint32_t leaves;          /* a power of two */
+    uint32_t sixteenth;       /* of them: leaves below each of so many nodes; at least 1 */
     bool batch;               /* between begin and end: only the leaves are right */
     struct kofn_timer *nodes; /* nodes[1] is the top; below i are 2i and 2i + 1; leaves come last */
 };
@@ -30,8 +31,30 @@ struct kofn_timers {
 int kofn_timers_open(struct kofn_timers *timers, uint32_t workers);
 void kofn_timers_close(struct kofn_timers *timers);
 
+/* The one that runs out first; of equal times that of the left, whose ranks are lower. */
+static inline struct kofn_timer kofn_timers_winner(struct kofn_timer left, struct kofn_timer right)
+{
+    bool second = right.time < left.time;
+
+    return (struct kofn_timer){second ? right.time : left.time, second ? right.rank : left.rank};
+}
+
 /* Sets the timer of @rank, whether it was set or not; KOFN_FOREVER: it does not run. */
-void kofn_timers_set(struct kofn_timers *timers, uint32_t rank, uint64_t time);
+static inline void kofn_timers_set(struct kofn_timers *timers, uint32_t rank, uint64_t time)
+{
+    struct kofn_timer *nodes = timers->nodes, first = {time, rank};
+    uint32_t node = timers->leaves + rank;
+
+    nodes[node].time = time;
+    if (timers->batch)
+        return;
+    for (; node > 1; node /= 2) {
+        struct kofn_timer other = nodes[node ^ 1];
+
+        first = node & 1 ? kofn_timers_winner(other, first) : kofn_timers_winner(first, other);
+        nodes[node / 2] = first;
+    }
+}
 
 void kofn_timers_begin(struct kofn_timers *timers);
 void kofn_timers_end(struct kofn_timers *timers);
@@ -47,16 +70,14 @@ static inline struct kofn_timer kofn_timers_first(const struct kofn_timers *time
     return timers->nodes[1];
 }
 
-/* Ranks whose timers are likely to run out soon: fills and returns how many. */
-#define KOFN_TIMERS_SOON 8
-static inline uint32_t kofn_timers_soon(const struct kofn_timers *timers,
-                                        uint32_t ranks[KOFN_TIMERS_SOON])
+/* Whose timer now runs out first in the sixteenth of the ranks that @rank belongs to: it is likely
+ * to be among the next sixteen.
+ */
+static inline uint32_t kofn_timers_soon(const struct kofn_timers *timers, uint32_t rank)
 {
-    if (timers->leaves < KOFN_TIMERS_SOON)
-        return 0;
-    for (uint32_t i = 0; i < KOFN_TIMERS_SOON; i++)
-        ranks[i] = timers->nodes[KOFN_TIMERS_SOON + i].rank;
-    return KOFN_TIMERS_SOON;
+    uint32_t node = timers->leaves + rank;
+
+    return timers->nodes[KOFN_MAX(node / timers->sixteenth, 1u)].rank;
 }
 
 #endif
