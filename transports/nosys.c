@@ -1,5 +1,5 @@
-/* What every transport needs and none has of its own: descriptors of an offer, and entries of the
- * table for what is not there.
+/* What every transport needs and none has of its own: descriptors of an offer, snapshots that are
+ * kept, and entries of the table for what is not there.
  */
 #include <unistd.h>
 
@@ -11,11 +11,16 @@ void kofn_offer_close(const struct kofn_offer *offer)
         close(offer->fds[i]);
 }
 
-int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t sequence)
+void kofn_keep_in_buffer(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp)
+{
+    kofn_slot_publish(&endpoint->slot, endpoint->buffers, stamp);
+}
+
+int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t after)
 {
     (void)hub;
     (void)rank;
-    (void)sequence;
+    (void)after;
     return KOFN_UNSUPPORTED;
 }
 

@@ -36,7 +36,7 @@ enum kofn_capability {
     KOFN_CAP_SHARED_MODEL =
         1 << 1, /* endpoints read the published model where it lies: hub_push() is free */
     KOFN_CAP_SAME_CLOCK = 1 << 2, /* both sides read the same clock */
-    KOFN_CAP_READ = 1 << 3, /* hub_read(): the server can read endpoint buffers (--publish pull) */
+    KOFN_CAP_READ = 1 << 3,       /* hub_read(): the server can read what endpoints keep */
     KOFN_CAP_REGISTER =
         1 << 4, /* endpoint_register(): memory of the user's own can be published from */
     KOFN_CAP_ONE_HOST = 1 << 5, /* needs both ends on one host, as where offers hold descriptors:
@@ -69,6 +69,7 @@ struct kofn_hub_attr {
     uint32_t workers;
     struct kofn_geometry slot;  /* of every worker */
     struct kofn_geometry model; /* of the published model; same payload */
+    bool pull;                  /* publications are kept and read, not sent (--publish pull) */
     int numa_node;              /* where slots and models are to be; -1 = anywhere */
     uint64_t spin;              /* ns a wait polls before it sleeps */
     const char *bind;           /* the number of the host the control channel listens on; a
@@ -125,7 +126,7 @@ struct kofn_endpoint {
     const char *server;             /* who it is, for messages */
     const struct kofn_block *block; /* the gate, read with one load, and again while that is torn;
                                        the receipts */
-    void *buffers; /* geometry `slot`: where payloads are filled before they are published */
+    void *buffers;        /* geometry `slot`: where payloads are filled before they are published */
     const char *counters; /* as in kofn_hub */
 };
 
@@ -189,10 +190,21 @@ struct kofn_transport_ops {
      */
     int (*hub_push)(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
 
-    /* Starts to read the buffer of publication @sequence of @rank into its slot (--publish pull);
-     * it then arrives through hub_poll().
+    /* Starts to read the newest snapshot of @rank behind number @after, as endpoint_keep() left it,
+     * into its slot; needs attr.pull, where publications arrive in no other way. No call of the
+     * endpoint is needed: its thread may compute, or be stopped. Read are stamp, payload and then
+     * the stamp again: what the worker overwrites meanwhile is not seen, and the newest snapshot is
+     * read from its beginning. It then arrives through hub_poll(), once, its stamp as the worker
+     * wrote it: whoever uses that judges it first. It stays in the slot until the next read of
+     * @rank; with KOFN_CAP_IN_PLACE until the worker fills its buffer again, which the stamp shows.
+     *
+     * Returns 0; KOFN_AGAIN, and nothing is started, while a read of @rank is under way or what it
+     * brought has not been collected, or if there is no such snapshot. A transport that cannot know
+     * that at once returns 0, and nothing arrives: it can be asked again. KOFN_INVALID if @rank is
+     * not connected or the hub is not for reading; KOFN_GONE if the connection has failed.
+     * hub_evict() ends a read: nothing of it arrives, or changes memory that is used again.
      */
-    int (*hub_read)(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
+    int (*hub_read)(struct kofn_hub *hub, uint32_t rank, uint64_t after);
 
     /* Sleeps until a beat or publication may have arrived (hub->patience publications, if that is
      * set), or @deadline (CLOCK_MONOTONIC); may return early. Polls for attr.spin first. Returns 0,
@@ -209,13 +221,21 @@ struct kofn_transport_ops {
     void (*endpoint_close)(struct kofn_endpoint *endpoint);
 
     /* Where the payload of publication @sequence is to be filled. The caller has its credit, and
-     * the publication that used this buffer before has left.
+     * the publication that used this buffer before has left; a snapshot that was kept there is no
+     * more.
      */
     void *(*endpoint_buffer)(struct kofn_endpoint *endpoint, uint64_t sequence);
 
     /* The buffer of @stamp->sequence is filled: sends it, then the stamp. Returns without waiting.
      */
     int (*endpoint_publish)(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp);
+
+    /* The buffer of @stamp->sequence is filled: keeps it, with its stamp, for hub_read(); nothing
+     * is sent. Snapshots number upwards, and may leave numbers out. One is there to be read until
+     * endpoint_buffer() is asked for its buffer again; nothing has to have left before. Not to be
+     * mixed with endpoint_publish().
+     */
+    void (*endpoint_keep)(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp);
 
     /* 0 if publication @sequence has left: it may be read or computed with locally at any time, and
      * its buffer may be filled again once its credit is there. KOFN_AGAIN if not yet, KOFN_GONE if
@@ -267,8 +287,11 @@ bool kofn_transport_option(const char *options, const char **rest, struct kofn_t
 /* Closes the descriptors of an offer; whoever owns it and is done with it calls this. */
 void kofn_offer_close(const struct kofn_offer *offer);
 
+/* endpoint_keep() of a transport whose endpoint_buffer() withdraws stamps (nosys.c). */
+void kofn_keep_in_buffer(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp);
+
 /* Defaults for what a transport does not have: each returns KOFN_UNSUPPORTED (nosys.c). */
-int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
+int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t after);
 int kofn_nosys_endpoint_register(struct kofn_endpoint *endpoint, void *address, size_t bytes,
                                  enum kofn_memory_type type);
 

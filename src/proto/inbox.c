@@ -6,7 +6,7 @@
 
 #define NEVER UINT64_MAX /* no sequence: the word that is looked at is always 0 */
 
-static void expect(struct kofn_inbox *inbox, uint32_t rank, uint64_t sequence)
+void kofn_inbox_expect(struct kofn_inbox *inbox, uint32_t rank, uint64_t sequence)
 {
     const char *slot = inbox->slots + (size_t)rank * inbox->slot_stride;
     const char *stamp =
@@ -31,6 +31,7 @@ int kofn_inbox_init(struct kofn_inbox *inbox, uint32_t workers,
     inbox->workers = workers;
     inbox->next = 0;
     inbox->never = 0;
+    inbox->once = false;
     for (uint32_t rank = 0; rank < workers; rank++)
         kofn_inbox_unwatch(inbox, rank);
     return 0;
@@ -43,7 +44,7 @@ void kofn_inbox_fini(struct kofn_inbox *inbox)
 
 void kofn_inbox_watch(struct kofn_inbox *inbox, uint32_t rank)
 {
-    expect(inbox, rank, 1);
+    kofn_inbox_expect(inbox, rank, 1);
 }
 
 void kofn_inbox_unwatch(struct kofn_inbox *inbox, uint32_t rank)
@@ -80,7 +81,10 @@ static inline int take_rank(struct kofn_inbox *inbox, uint32_t rank, struct kofn
     do {
         arrivals[count].rank = rank;
         arrivals[count++].sequence = sequence++;
-        expect(inbox, rank, sequence);
+        if (inbox->once)
+            kofn_inbox_unwatch(inbox, rank);
+        else
+            kofn_inbox_expect(inbox, rank, sequence);
     } while (count < max && --left > 0 && complete(&inbox->expected[rank]));
     inbox->next = rank + 1 < inbox->workers ? rank + 1 : 0;
     return count;

@@ -28,6 +28,7 @@ struct kofn_inbox {
     size_t slot_stride;
     uint32_t workers;
     uint32_t next;  /* the rank the next scan starts from */
+    bool once;      /* of what kofn_inbox_expect() names, and nothing behind it */
     uint64_t never; /* looked at for a rank that is not watched: always 0 */
 };
 
@@ -39,6 +40,15 @@ void kofn_inbox_fini(struct kofn_inbox *inbox);
 /* Publications of @rank are expected from here on, from sequence 1; or no longer. */
 void kofn_inbox_watch(struct kofn_inbox *inbox, uint32_t rank);
 void kofn_inbox_unwatch(struct kofn_inbox *inbox, uint32_t rank);
+
+/* Publication @sequence of @rank is expected; where the inbox is `once`, that one alone. */
+void kofn_inbox_expect(struct kofn_inbox *inbox, uint32_t rank, uint64_t sequence);
+
+/* Is anything expected of @rank? */
+static inline bool kofn_inbox_expects(const struct kofn_inbox *inbox, uint32_t rank)
+{
+    return inbox->expected[rank].word != &inbox->never;
+}
 
 /* Takes the publications that are complete, at most @max: those of one rank in order and no more
  * than a slot holds, and beginning behind the rank that was taken last, so that none is favoured.

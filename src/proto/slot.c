@@ -56,6 +56,19 @@ int kofn_slot_end(const struct kofn_geometry *geometry, const void *slot, uint64
                : KOFN_TORN;
 }
 
+uint64_t kofn_slot_newest(const struct kofn_geometry *geometry, const void *slot)
+{
+    uint64_t newest = 0;
+
+    for (uint32_t i = 0; i < geometry->depth; i++) {
+        const struct kofn_stamp *stamp = kofn_slot_stamp(geometry, (void *)slot, i);
+        uint64_t sequence = kofn_peer_load64(&stamp->sequence);
+
+        newest = KOFN_MAX(newest, sequence);
+    }
+    return newest;
+}
+
 bool kofn_stamp_valid(const struct kofn_stamp *stamp, const struct kofn_geometry *geometry,
                       uint32_t epoch, uint32_t round, const char **reason)
 {

@@ -151,6 +151,10 @@ int kofn_slot_begin(const struct kofn_geometry *geometry, const void *slot, uint
  * else KOFN_TORN. */
 int kofn_slot_end(const struct kofn_geometry *geometry, const void *slot, uint64_t sequence);
 
+/* The sequence of the newest publication in @slot; 0 if there is none, or only what is being
+ * written. */
+uint64_t kofn_slot_newest(const struct kofn_geometry *geometry, const void *slot);
+
 /* True if @stamp can be an update of a member of @epoch in a job at @round: the bounds behind which
  * nothing in it can hurt. @reason, on false: what is wrong, for the message.
  */

@@ -60,6 +60,9 @@ void world_open(struct world *world, uint32_t workers, uint64_t bytes, uint32_t 
                 uint64_t spin);
 void world_close(struct world *world);
 
+/* The same, of depth 3, for publications that are kept and read. */
+void world_open_pull(struct world *world, uint32_t workers, uint64_t bytes);
+
 /* The attributes an endpoint of @rank is opened with. */
 struct kofn_endpoint_attr world_endpoint_attr(const struct world *world, uint32_t rank,
                                               uint32_t epoch, uint64_t spin);
@@ -80,6 +83,10 @@ void world_publish(struct world *world, uint32_t rank, uint64_t sequence);
 /* The same for an endpoint that is no longer, or not yet, in a world. */
 void endpoint_fill(struct kofn_endpoint *endpoint, uint64_t sequence);
 int endpoint_publish(struct kofn_endpoint *endpoint, uint64_t sequence);
+
+/* Its stamp; fills and keeps it as a snapshot. */
+struct kofn_stamp endpoint_stamp(const struct kofn_endpoint *endpoint, uint64_t sequence);
+void endpoint_keep(struct kofn_endpoint *endpoint, uint64_t sequence);
 
 /* The gate of @endpoint, or @seen while it is that or torn: a device may copy a word byte by byte,
  * and who counts gates must not take half of one for another.
@@ -128,6 +135,7 @@ void contract_flow(CU_pSuite suite);     /* test_flow.c: publications, beats, ga
 void contract_wait(CU_pSuite suite);     /* test_wait.c: sleeping and waking */
 void contract_patience(CU_pSuite suite); /* test_patience.c: what is worth waking for */
 void contract_view(CU_pSuite suite);     /* test_view.c: models where they lie */
+void contract_read(CU_pSuite suite);     /* test_read.c: snapshots that are kept and read */
 void contract_evict(CU_pSuite suite);  /* test_evict.c: leaving, late writes, rejoining, closing */
 void contract_offers(CU_pSuite suite); /* test_offers.c: what comes from the other side */
 void contract_kill(CU_pSuite suite);   /* test_kill.c: processes that die */

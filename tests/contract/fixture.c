@@ -28,6 +28,7 @@ void contract_add(const struct contract_fixture *fixture)
     contract_wait(suite);
     contract_patience(suite);
     contract_view(suite);
+    contract_read(suite);
     contract_evict(suite);
     contract_offers(suite);
     contract_kill(suite);

@@ -272,8 +272,9 @@ static void test_the_registry_has_it(void)
               ops->hub_connect && ops->hub_evict && ops->hub_reclaim && ops->hub_poll &&
               ops->hub_gate && ops->hub_receipt && ops->hub_push && ops->hub_read &&
               ops->hub_wait && ops->endpoint_open && ops->endpoint_close && ops->endpoint_buffer &&
-              ops->endpoint_publish && ops->endpoint_left && ops->endpoint_beat &&
-              ops->endpoint_fetch && ops->endpoint_register && ops->endpoint_wait);
+              ops->endpoint_publish && ops->endpoint_keep && ops->endpoint_left &&
+              ops->endpoint_beat && ops->endpoint_fetch && ops->endpoint_register &&
+              ops->endpoint_wait);
 }
 
 void contract_flow(CU_pSuite suite)

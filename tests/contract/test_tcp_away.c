@@ -112,53 +112,6 @@ static void test_models_can_be_read(void)
     fetch_unpushed(LARGE_BYTES);
 }
 
-/* The hub reads a publication out of the buffers of a worker who does not call; what is not there
- * does not arrive, and does not hold up what is.
- */
-static void read_one(uint64_t bytes)
-{
-    struct world world;
-    struct kofn_endpoint *endpoint;
-    struct kofn_arrival arrival;
-    struct kofn_stamp stamp = {.epoch = 1, .round = 1, .version = 1, .updates = 1, .total = 1};
-    uint64_t deadline = contract_deadline();
-    const void *payload;
-    int rc;
-
-    world_open(&world, 2, bytes, 2, 0);
-    world_join_all(&world);
-    endpoint = world.endpoints[1];
-    stamp.length = bytes;
-    for (stamp.sequence = 1; stamp.sequence <= 5; stamp.sequence += 2) {
-        endpoint_fill(endpoint, stamp.sequence);
-        kofn_slot_publish(&endpoint->slot, endpoint->buffers, &stamp); /* and nothing is sent */
-        CU_ASSERT_EQUAL(contract_ops()->hub_read(world.hub, 1, stamp.sequence + 1), 0);
-        do /* not there: once that is known, the next may be asked for */
-            rc = contract_ops()->hub_read(world.hub, 1, stamp.sequence);
-        while (rc == KOFN_AGAIN && kofn_now_ns() < deadline &&
-               !contract_ops()->hub_wait(world.hub, kofn_now_ns() + KOFN_NS_PER_MS));
-        CU_ASSERT_EQUAL(rc, 0);
-        while (!(rc = contract_ops()->hub_poll(world.hub, &arrival, 1)) && kofn_now_ns() < deadline)
-            contract_ops()->hub_wait(world.hub, deadline);
-        CU_ASSERT_EQUAL(rc, 1);
-        CU_ASSERT_EQUAL(arrival.rank, 1);
-        CU_ASSERT_EQUAL(arrival.sequence, stamp.sequence);
-        CU_ASSERT_EQUAL_FATAL(kofn_slot_begin(&world.geometry, kofn_hub_slot(world.hub, 1),
-                                              stamp.sequence, &payload, &stamp),
-                              0);
-        CU_ASSERT(payload_is(payload, bytes, 1, 1, stamp.sequence));
-    }
-    CU_ASSERT_EQUAL(contract_ops()->hub_read(world.hub, 7, 1), KOFN_INVALID);
-    world_close(&world);
-}
-
-static void test_publications_can_be_read(void)
-{
-    read_one(SMALL_BYTES);
-    read_one(LARGE_BYTES);
-    read_one(4 << 20);
-}
-
 /* ---- a thousand ---- */
 
 #define THOUSAND 1000u
@@ -232,6 +185,5 @@ void contract_tcp_away(CU_pSuite suite)
     CONTRACT_TEST(suite, test_large_publication_arrives_by_itself);
     CONTRACT_TEST(suite, test_model_comes_while_its_worker_computes);
     CONTRACT_TEST(suite, test_models_can_be_read);
-    CONTRACT_TEST(suite, test_publications_can_be_read);
     CONTRACT_TEST(suite, test_a_thousand_workers);
 }

@@ -42,11 +42,11 @@ int contract_fds(void)
     return count;
 }
 
-void world_open(struct world *world, uint32_t workers, uint64_t bytes, uint32_t depth,
-                uint64_t spin)
+static void open_hub(struct world *world, uint32_t workers, uint64_t bytes, uint32_t depth,
+                     uint64_t spin, bool pull)
 {
     struct kofn_hub_attr attr = {
-        .workers = workers, .numa_node = -1, .spin = spin, .log = &contract_quiet};
+        .workers = workers, .pull = pull, .numa_node = -1, .spin = spin, .log = &contract_quiet};
 
     *world = (struct world){.workers = workers};
     CU_ASSERT_FATAL(workers <= WORLD_MAX);
@@ -59,6 +59,17 @@ void world_open(struct world *world, uint32_t workers, uint64_t bytes, uint32_t 
     attr.context = world->context;
     attr.options = contract_fixture()->options;
     CU_ASSERT_EQUAL_FATAL(contract_ops()->hub_open(&attr, &world->hub), 0);
+}
+
+void world_open(struct world *world, uint32_t workers, uint64_t bytes, uint32_t depth,
+                uint64_t spin)
+{
+    open_hub(world, workers, bytes, depth, spin, false);
+}
+
+void world_open_pull(struct world *world, uint32_t workers, uint64_t bytes)
+{
+    open_hub(world, workers, bytes, 3, 0, true);
 }
 
 void world_close(struct world *world)
@@ -150,9 +161,9 @@ void endpoint_fill(struct kofn_endpoint *endpoint, uint64_t sequence)
                  endpoint->rank, endpoint->epoch, sequence);
 }
 
-int endpoint_publish(struct kofn_endpoint *endpoint, uint64_t sequence)
+struct kofn_stamp endpoint_stamp(const struct kofn_endpoint *endpoint, uint64_t sequence)
 {
-    struct kofn_stamp stamp = {.epoch = endpoint->epoch,
+    return (struct kofn_stamp){.epoch = endpoint->epoch,
                                .round = (uint32_t)sequence,
                                .version = (uint32_t)sequence,
                                .updates = 1,
@@ -160,8 +171,21 @@ int endpoint_publish(struct kofn_endpoint *endpoint, uint64_t sequence)
                                .length = endpoint->slot.payload_bytes,
                                .compute_ns = sequence * 1000,
                                .sequence = sequence};
+}
+
+int endpoint_publish(struct kofn_endpoint *endpoint, uint64_t sequence)
+{
+    struct kofn_stamp stamp = endpoint_stamp(endpoint, sequence);
 
     return endpoint->ops->endpoint_publish(endpoint, &stamp);
+}
+
+void endpoint_keep(struct kofn_endpoint *endpoint, uint64_t sequence)
+{
+    struct kofn_stamp stamp = endpoint_stamp(endpoint, sequence);
+
+    endpoint_fill(endpoint, sequence);
+    endpoint->ops->endpoint_keep(endpoint, &stamp);
 }
 
 uint64_t endpoint_gate(const struct kofn_endpoint *endpoint, uint64_t seen)

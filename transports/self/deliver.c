@@ -58,6 +58,56 @@ static bool arrive_down(struct kofn_fabric *fabric, uint32_t rank, const struct 
     return true;
 }
 
+/* The first look at the stamps: the newest snapshot is chosen. Without one the read is over. */
+static void read_stamp(struct link *link, const struct kofn_geometry *geometry, void *buffers)
+{
+    uint64_t newest = kofn_slot_newest(geometry, buffers);
+
+    link->reading = newest > link->read_after;
+    if (link->reading)
+        link->read_stamp = *kofn_slot_stamp(geometry, buffers, newest);
+}
+
+/* The stamp again: what was read in between is the snapshot's, or it is read once more. */
+static void read_check(struct kofn_fabric *fabric, uint32_t rank, void *buffers, void *slot)
+{
+    const struct kofn_geometry *geometry = &fabric->hub->hub.slot;
+    struct link *link = &fabric->links[rank];
+    uint64_t sequence = link->read_stamp.sequence;
+
+    if (sequence && kofn_slot_stamp(geometry, buffers, sequence)->sequence == sequence) {
+        kofn_slot_publish(geometry, slot, &link->read_stamp);
+        kofn_inbox_expect(&fabric->hub->inbox, rank, sequence);
+        link->reading = false;
+    } else {
+        link->reading = !kofn__fabric_post_read(fabric, rank);
+    }
+    link->read_stamp.sequence = 0;
+}
+
+/* A step of a read: of an endpoint's memory, into the hub's. */
+static bool arrive_read(struct kofn_fabric *fabric, uint32_t rank, const struct message *message)
+{
+    struct self_endpoint *endpoint = kofn__link_endpoint(&fabric->links[rank], message->generation);
+    struct link *link = &fabric->links[rank];
+    char *slot = slot_for(fabric, rank, message);
+    const struct kofn_geometry *geometry;
+    uint64_t sequence = link->read_stamp.sequence;
+
+    if (!slot || !endpoint || !link->reading)
+        return false;
+    geometry = &fabric->hub->hub.slot;
+    if (message->kind == KOFN_MESSAGE_READ_STAMP)
+        read_stamp(link, geometry, endpoint->endpoint.buffers);
+    else if (message->kind == KOFN_MESSAGE_READ_CHECK)
+        read_check(fabric, rank, endpoint->endpoint.buffers, slot);
+    else if (sequence)
+        memcpy(kofn_slot_withdraw(geometry, slot, sequence),
+               kofn_slot_payload(geometry, endpoint->endpoint.buffers, sequence),
+               geometry->payload_bytes);
+    return true;
+}
+
 /* The first @bytes of the next message arrive. */
 static int arrive(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_channel channel,
                   size_t bytes)
@@ -68,8 +118,11 @@ static int arrive(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabric_ch
     if (!message)
         return KOFN_AGAIN;
     bytes = KOFN_MIN(bytes, message->bytes);
-    changed = channel == KOFN_CHANNEL_DOWN ? arrive_down(fabric, rank, message, bytes)
-                                           : arrive_up(fabric, rank, message, bytes);
+    if (channel == KOFN_CHANNEL_READ)
+        changed = arrive_read(fabric, rank, message);
+    else
+        changed = channel == KOFN_CHANNEL_DOWN ? arrive_down(fabric, rank, message, bytes)
+                                               : arrive_up(fabric, rank, message, bytes);
     if (!changed)
         fabric->counts.discarded++;
     else if (bytes < message->bytes)

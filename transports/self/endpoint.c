@@ -130,7 +130,7 @@ void kofn__self_endpoint_close(struct kofn_endpoint *base)
 
 void *kofn__self_endpoint_buffer(struct kofn_endpoint *endpoint, uint64_t sequence)
 {
-    return kofn_slot_payload(&endpoint->slot, endpoint->buffers, sequence);
+    return kofn_slot_withdraw(&endpoint->slot, endpoint->buffers, sequence);
 }
 
 int kofn__self_endpoint_publish(struct kofn_endpoint *base, const struct kofn_stamp *stamp)
@@ -176,16 +176,6 @@ int kofn__self_endpoint_beat(struct kofn_endpoint *base, uint64_t beat)
                                   KOFN_MESSAGE_BEAT, endpoint->generation, beat);
 }
 
-/* The newest sequence of a slot of models; 0 if there is none. */
-static uint64_t newest(const struct kofn_geometry *geometry, void *models)
-{
-    uint64_t best = 0;
-
-    for (uint32_t i = 0; i < geometry->depth; i++)
-        best = KOFN_MAX(best, kofn_slot_stamp(geometry, models, i)->sequence);
-    return best;
-}
-
 /* The slot that has the newest model this endpoint can see: its own or, by a read, the hub's. */
 static void *newest_slot(const struct self_endpoint *endpoint)
 {
@@ -194,7 +184,7 @@ static void *newest_slot(const struct self_endpoint *endpoint)
 
     if (hub && !endpoint->fabric->attr.pushed_only && !cut(endpoint) &&
         link_of(endpoint)->generation == endpoint->generation &&
-        newest(geometry, hub->hub.models) > newest(geometry, endpoint->models))
+        kofn_slot_newest(geometry, hub->hub.models) > kofn_slot_newest(geometry, endpoint->models))
         return hub->hub.models;
     return endpoint->models;
 }
@@ -203,7 +193,7 @@ int kofn__self_endpoint_view(struct kofn_endpoint *base, const void **model,
                              struct kofn_stamp *stamp)
 {
     void *slot = newest_slot(self_endpoint(base));
-    uint64_t sequence = newest(&base->model, slot);
+    uint64_t sequence = kofn_slot_newest(&base->model, slot);
 
     if (!sequence || kofn_slot_begin(&base->model, slot, sequence, model, stamp))
         return KOFN_AGAIN;

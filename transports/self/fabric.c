@@ -109,6 +109,25 @@ int kofn__fabric_post_word(struct kofn_fabric *fabric, uint32_t rank,
     return 0;
 }
 
+int kofn__fabric_post_read(struct kofn_fabric *fabric, uint32_t rank)
+{
+    static const enum kofn_message_kind kinds[] = {
+        KOFN_MESSAGE_READ_STAMP, KOFN_MESSAGE_READ_PAYLOAD, KOFN_MESSAGE_READ_CHECK};
+    struct message *messages[KOFN_ARRAY_SIZE(kinds)];
+    bool any_missing = false;
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(kinds); i++) {
+        messages[i] = kofn__message_new(kinds[i], fabric->links[rank].generation, 0);
+        any_missing |= !messages[i];
+    }
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(kinds); i++)
+        if (any_missing)
+            free(messages[i]);
+        else
+            kofn__fabric_post(fabric, rank, KOFN_CHANNEL_READ, messages[i]);
+    return any_missing ? KOFN_NO_MEMORY : 0;
+}
+
 struct message *kofn__fabric_take(struct kofn_fabric *fabric, uint32_t rank,
                                   enum kofn_fabric_channel channel)
 {
@@ -195,6 +214,7 @@ void kofn_fabric_cut(struct kofn_fabric *fabric, uint32_t rank)
             free(take(&link->queues[channel]));
             fabric->counts.dropped++;
         }
+    link->reading = false;
     link->cut = link->generation;
     link->cut_reported = false;
 }

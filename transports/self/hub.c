@@ -77,6 +77,7 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
         hub_close(&hub->hub);
         return kofn_error(attr->log, KOFN_NO_MEMORY, "self: slots of %u workers", attr->workers);
     }
+    hub->inbox.once = attr->pull;
     fabric->hub = hub;
     *hub_p = &hub->hub;
     return 0;
@@ -128,7 +129,8 @@ static int hub_connect(struct kofn_hub *hub, uint32_t rank, const struct kofn_of
         return kofn_error(hub->log, KOFN_PROTOCOL, "self: rank %u: an answer to another offer",
                           rank);
     link->place = PLACE_CONNECTED;
-    kofn_inbox_watch(&self_hub(hub)->inbox, rank);
+    if (!self_hub(hub)->inbox.once)
+        kofn_inbox_watch(&self_hub(hub)->inbox, rank);
     return 0;
 }
 
@@ -138,6 +140,7 @@ static void hub_evict(struct kofn_hub *hub, uint32_t rank)
         return;
     link_of(hub, rank)->place = PLACE_EVICTED;
     kofn_inbox_unwatch(&self_hub(hub)->inbox, rank);
+    link_of(hub, rank)->reading = false;
     self_hub(hub)->beats[rank] = 0;
 }
 
@@ -246,6 +249,26 @@ static int hub_push(struct kofn_hub *hub, uint32_t rank, uint64_t sequence)
     return 0;
 }
 
+static int hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t after)
+{
+    struct kofn_inbox *inbox = &self_hub(hub)->inbox;
+    struct link *link;
+    int rc;
+
+    if (!inbox->once || rank >= hub->workers || link_of(hub, rank)->place != PLACE_CONNECTED)
+        return KOFN_INVALID;
+    link = link_of(hub, rank);
+    if (cut(link))
+        return KOFN_GONE;
+    if (link->reading || kofn_inbox_expects(inbox, rank))
+        return KOFN_AGAIN;
+    rc = kofn__fabric_post_read(self_hub(hub)->fabric, rank);
+    link->reading = !rc;
+    link->read_after = after;
+    link->read_stamp.sequence = 0;
+    return rc;
+}
+
 static int hub_wait(struct kofn_hub *hub, uint64_t deadline)
 {
     return kofn__fabric_wait(self_hub(hub)->fabric, UINT32_MAX, deadline);
@@ -255,7 +278,7 @@ const struct kofn_transport_ops kofn_self = {
     .size = sizeof(kofn_self),
     .name = "self",
     .summary = "inside one thread, delivered by a test",
-    .capabilities = KOFN_CAP_SAME_CLOCK | KOFN_CAP_ONE_HOST,
+    .capabilities = KOFN_CAP_SAME_CLOCK | KOFN_CAP_READ | KOFN_CAP_ONE_HOST,
     .hub_open = hub_open,
     .hub_close = hub_close,
     .hub_admit = hub_admit,
@@ -266,12 +289,13 @@ const struct kofn_transport_ops kofn_self = {
     .hub_gate = hub_gate,
     .hub_receipt = hub_receipt,
     .hub_push = hub_push,
-    .hub_read = kofn_nosys_hub_read,
+    .hub_read = hub_read,
     .hub_wait = hub_wait,
     .endpoint_open = kofn__self_endpoint_open,
     .endpoint_close = kofn__self_endpoint_close,
     .endpoint_buffer = kofn__self_endpoint_buffer,
     .endpoint_publish = kofn__self_endpoint_publish,
+    .endpoint_keep = kofn_keep_in_buffer,
     .endpoint_left = kofn__self_endpoint_left,
     .endpoint_beat = kofn__self_endpoint_beat,
     .endpoint_fetch = kofn__self_endpoint_fetch,

@@ -42,6 +42,11 @@ struct link {
     uint32_t generation; /* grows with every admission; 0 = never admitted */
     uint32_t cut;        /* the newest generation whose connection broke; 0 = none */
     bool cut_reported;
+
+    /* The read under way. */
+    bool reading;
+    uint64_t read_after;             /* what is behind this number */
+    struct kofn_stamp read_stamp;    /* as first read; sequence 0 = not yet, or there is none */
     struct self_endpoint *endpoints; /* open, of all generations */
 };
 
@@ -82,6 +87,9 @@ void kofn__fabric_post(struct kofn_fabric *fabric, uint32_t rank, enum kofn_fabr
 int kofn__fabric_post_word(struct kofn_fabric *fabric, uint32_t rank,
                            enum kofn_fabric_channel channel, enum kofn_message_kind kind,
                            uint32_t generation, uint64_t word);
+
+/* fabric.c: posts the three messages of a read. Returns KOFN_NO_MEMORY, and nothing is posted. */
+int kofn__fabric_post_read(struct kofn_fabric *fabric, uint32_t rank);
 
 /* fabric.c: takes the next message of a channel out; the caller frees it. NULL if there is none. */
 struct message *kofn__fabric_take(struct kofn_fabric *fabric, uint32_t rank,

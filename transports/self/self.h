@@ -5,7 +5,8 @@
  * clock or runs by itself, so a history that is given again happens again.
  *
  *   fabric   one per job; kofn_hub_attr.context and kofn_endpoint_attr.context
- *   link     a rank's three queues, each in order: DATA and BEAT to the hub, DOWN to the endpoint
+ *   link     a rank's four queues, each in order: DATA and BEAT to the hub, DOWN to the endpoint,
+ *            READ for what the hub reads there: stamp, payload, and the stamp again
  *
  * It models one-sided writes as verbs has them: the endpoint's buffers and models are its own
  * memory; nothing announces a payload but its stamp; a payload that is being written does not
@@ -27,6 +28,7 @@ enum kofn_fabric_channel {
     KOFN_CHANNEL_DATA, /* payloads and stamps to the hub; a publication is two messages */
     KOFN_CHANNEL_BEAT, /* beats to the hub */
     KOFN_CHANNEL_DOWN, /* gates, receipts, models and their stamps, in the order of the calls */
+    KOFN_CHANNEL_READ, /* a snapshot is three messages; all of them again if it was overwritten */
     KOFN_CHANNELS
 };
 
@@ -38,6 +40,9 @@ enum kofn_message_kind {
     KOFN_MESSAGE_RECEIPT,
     KOFN_MESSAGE_MODEL,
     KOFN_MESSAGE_MODEL_STAMP,
+    KOFN_MESSAGE_READ_STAMP,
+    KOFN_MESSAGE_READ_PAYLOAD,
+    KOFN_MESSAGE_READ_CHECK,
 };
 
 struct kofn_fabric_attr {

@@ -189,26 +189,11 @@ int kofn__shm_endpoint_beat(struct kofn_endpoint *base, uint64_t beat)
     return 0;
 }
 
-/* The sequence of the newest model; 0 if there is none yet. */
-static uint64_t newest(const struct shm_endpoint *endpoint)
-{
-    const struct kofn_geometry *model = &endpoint->endpoint.model;
-    uint64_t best = 0;
-
-    for (uint32_t i = 0; i < model->depth; i++) {
-        uint64_t sequence =
-            kofn_peer_load64(&kofn_slot_stamp(model, endpoint->models, i)->sequence);
-
-        best = KOFN_MAX(best, sequence);
-    }
-    return best;
-}
-
 int kofn__shm_endpoint_view(struct kofn_endpoint *base, const void **model,
                             struct kofn_stamp *stamp)
 {
     struct shm_endpoint *endpoint = shm_endpoint(base);
-    uint64_t sequence = newest(endpoint);
+    uint64_t sequence = kofn_slot_newest(&base->model, endpoint->models);
 
     if (!sequence || kofn_slot_begin(&base->model, endpoint->models, sequence, model, stamp))
         return KOFN_AGAIN;

@@ -115,6 +115,7 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
         kofn_error(attr->log, rc, "shm: an inbox of %u workers", attr->workers);
         goto close_hub;
     }
+    hub->inbox.once = attr->pull;
     *hub_p = &hub->hub;
     return 0;
 
@@ -181,6 +182,21 @@ static int hub_receipt(struct kofn_hub *hub, uint32_t rank, const struct kofn_re
     return 0;
 }
 
+/* The slot is the worker's own memory: what it keeps is here already. */
+static int hub_read(struct kofn_hub *base, uint32_t rank, uint64_t after)
+{
+    struct kofn__shm_hub *hub = kofn__shm_hub(base);
+    uint64_t newest;
+
+    if (!hub->inbox.once || rank >= base->workers || hub->members[rank].place != PLACE_CONNECTED)
+        return KOFN_INVALID;
+    newest = kofn_slot_newest(&base->slot, kofn_hub_slot(base, rank));
+    if (newest <= after)
+        return KOFN_AGAIN;
+    kofn_inbox_expect(&hub->inbox, rank, newest);
+    return 0;
+}
+
 /* The workers read hub->models where it lies. */
 static int hub_push(struct kofn_hub *hub, uint32_t rank, uint64_t sequence)
 {
@@ -242,8 +258,8 @@ const struct kofn_transport_ops kofn_shm = {
     .size = sizeof(kofn_shm),
     .name = "shm",
     .summary = "shared memory between processes of one host",
-    .capabilities =
-        KOFN_CAP_IN_PLACE | KOFN_CAP_SHARED_MODEL | KOFN_CAP_SAME_CLOCK | KOFN_CAP_ONE_HOST,
+    .capabilities = KOFN_CAP_IN_PLACE | KOFN_CAP_SHARED_MODEL | KOFN_CAP_SAME_CLOCK |
+                    KOFN_CAP_READ | KOFN_CAP_ONE_HOST,
     .hub_open = hub_open,
     .hub_close = hub_close,
     .hub_admit = kofn__shm_hub_admit,
@@ -254,12 +270,13 @@ const struct kofn_transport_ops kofn_shm = {
     .hub_gate = hub_gate,
     .hub_receipt = hub_receipt,
     .hub_push = hub_push,
-    .hub_read = kofn_nosys_hub_read,
+    .hub_read = hub_read,
     .hub_wait = hub_wait,
     .endpoint_open = kofn__shm_endpoint_open,
     .endpoint_close = kofn__shm_endpoint_close,
     .endpoint_buffer = kofn__shm_endpoint_buffer,
     .endpoint_publish = kofn__shm_endpoint_publish,
+    .endpoint_keep = kofn_keep_in_buffer,
     .endpoint_left = kofn__shm_endpoint_left,
     .endpoint_beat = kofn__shm_endpoint_beat,
     .endpoint_fetch = kofn__shm_endpoint_fetch,

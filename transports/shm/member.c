@@ -149,7 +149,8 @@ int kofn__shm_hub_connect(struct kofn_hub *base, uint32_t rank, const struct kof
                           rank);
     /* the worker has touched its pages: now that costs no memory, and no time in the first round */
     kofn__shm_populate(kofn_hub_slot(base, rank), base->slot.slot_bytes, false);
-    kofn_inbox_watch(&hub->inbox, rank);
+    if (!hub->inbox.once)
+        kofn_inbox_watch(&hub->inbox, rank);
     hub->members[rank].place = PLACE_CONNECTED;
     return 0;
 }

@@ -29,10 +29,11 @@ struct kofn__tcp_endpoint {
     bool stamped;                             /* and its stamp has */
     uint64_t beat;
     bool beat_due;
-    uint64_t asked; /* the server wants to read this publication; 0 = none */
-    bool answering; /* and a part of it has been staged */
-    bool asked_due; /* and is to be told that there is none */
-    bool asking;    /* for a model: sent, and no answer yet */
+    bool asked; /* the server wants to read the newest snapshot behind `asked_after` */
+    uint64_t asked_after;
+    uint64_t answering; /* the one that is being sent; 0 = none yet */
+    bool asked_due;     /* it is to be told that there is none */
+    bool asking;        /* for a model: sent, and no answer yet */
     bool asking_due;
 
     /* What comes. */

@@ -136,6 +136,7 @@ static void init(struct kofn__tcp_hub *hub, const struct kofn_hub_attr *attr)
     hub->links = kofn__links(attr->slot.payload_bytes, attr->model.payload_bytes);
     hub->peer_timeout = attr->peer_timeout ? attr->peer_timeout : KOFN__PEER_NS;
     hub->numa_node = attr->numa_node;
+    hub->pull = attr->pull;
     hub->listener = -1;
     hub->report_ns = KOFN_FOREVER;
     for (uint32_t i = 0; i < KOFN__VISITORS; i++)
@@ -254,19 +255,22 @@ static int hub_push(struct kofn_hub *base, uint32_t rank, uint64_t sequence)
     return 0;
 }
 
-static int hub_read(struct kofn_hub *base, uint32_t rank, uint64_t sequence)
+static int hub_read(struct kofn_hub *base, uint32_t rank, uint64_t after)
 {
     struct kofn__tcp_hub *hub = kofn__tcp_hub(base);
     struct kofn__member *member = open_member(hub, rank);
     int rc = 0;
 
-    if (!member || !sequence)
+    if (!hub->pull || !member || member->place != PLACE_CONNECTED)
         return KOFN_INVALID;
     kofn__driver_enter(&hub->driver);
-    if (member->reading || member->filled) {
+    if (member->status) {
+        rc = KOFN_GONE;
+    } else if (member->reading || member->taken + 1 != member->expected) {
         rc = KOFN_AGAIN;
     } else {
-        member->reading = member->read_due = member->expected = sequence;
+        member->reading = member->read_due = true;
+        member->read_after = after;
         kofn__member_send(hub, member, LINK_CONTROL);
     }
     kofn__driver_leave(&hub->driver);
@@ -424,6 +428,7 @@ const struct kofn_transport_ops kofn_tcp = {
     .endpoint_close = kofn__tcp_endpoint_close,
     .endpoint_buffer = kofn__tcp_endpoint_buffer,
     .endpoint_publish = kofn__tcp_endpoint_publish,
+    .endpoint_keep = kofn_keep_in_buffer,
     .endpoint_left = kofn__tcp_endpoint_left,
     .endpoint_beat = kofn__tcp_endpoint_beat,
     .endpoint_fetch = kofn__tcp_endpoint_fetch,

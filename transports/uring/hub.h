@@ -35,14 +35,15 @@ struct kofn__member {
     uint64_t expected; /* the publication that is being written, or comes next */
     uint64_t filled;   /* bytes of it */
     uint64_t taken;    /* newest one its owner has collected */
-    uint64_t reading;  /* asked for, and not there yet; 0 = none */
+    bool reading;      /* a snapshot behind `read_after` was asked for, and is not there yet */
+    uint64_t read_after;
 
     /* What goes. */
     uint64_t gate, gate_after; /* the gate; the model that must be there before it */
     bool gate_due;
     struct kofn_receipt_line receipts[KOFN__RECEIPTS]; /* not sent yet, from `receipt` on */
     uint32_t receipt, receipt_count;
-    uint64_t read_due; /* publication to ask for; 0 = none */
+    bool read_due;     /* the worker is to be asked for its snapshot */
     uint64_t wanted;   /* newest model that is to be sent; 0 = none */
     uint64_t sending;  /* the one under way; 0 = none */
     uint64_t offset;   /* bytes of it that have left */
@@ -76,6 +77,7 @@ struct kofn__tcp_hub {
     int listener;
     uint16_t port;
     int links; /* a worker has */
+    bool pull; /* as in kofn_hub_attr */
     uint64_t peer_timeout;
     char host[KOFN_HOST_BYTES]; /* it listens on; "" = all addresses */
     bool own_host;              /* which is not where the control channel goes */

@@ -16,17 +16,36 @@ static void *slot_of(const struct receiver *receiver)
     return kofn_hub_slot(&receiver->hub->hub, receiver->member->rank);
 }
 
+/* May this snapshot be begun, which was not announced by anything but our asking? It may be begun
+ * again, or another one, when the worker has overwritten what it was sending.
+ */
+static const char *begin_snapshot(struct kofn__member *member, const struct kofn__frame *frame)
+{
+    if (!member->reading)
+        return "a snapshot that was not asked for";
+    if (frame->offset)
+        return NULL;
+    if (frame->value <= member->read_after || frame->value <= member->taken)
+        return "a snapshot that is not newer";
+    member->expected = frame->value;
+    member->filled = 0;
+    return NULL;
+}
+
 static const char *begin_payload(void *arg, const struct kofn__frame *frame, void **target)
 {
     const struct receiver *receiver = arg;
     struct kofn__member *member = receiver->member;
     const struct kofn_geometry *slot = &receiver->hub->hub.slot;
+    const char *wrong = receiver->hub->pull ? begin_snapshot(member, frame) : NULL;
 
+    if (wrong)
+        return wrong;
     if (frame->value != member->expected)
         return "a publication out of its turn";
     if (frame->offset != member->filled)
         return "a part of a publication out of its turn";
-    if (member->reading != frame->value && frame->value > member->taken + slot->depth)
+    if (!receiver->hub->pull && frame->value > member->taken + slot->depth)
         return "a publication without a credit";
     if (!member->filled)
         kofn_slot_withdraw(slot, slot_of(receiver), frame->value);
@@ -49,8 +68,7 @@ static const char *take_stamp(const struct receiver *receiver, const struct kofn
     kofn_slot_publish(&hub->hub.slot, slot_of(receiver), stamp);
     hub->arrivals[(hub->arrival + hub->arrival_count++) % hub->arrival_room] =
         (struct kofn_arrival){.rank = member->rank, .sequence = frame->value};
-    if (member->reading == frame->value)
-        member->reading = 0;
+    member->reading = false;
     member->expected++;
     member->filled = 0;
     return NULL;
@@ -93,8 +111,11 @@ static const char *complete(void *arg, const struct kofn__frame *frame, const vo
         take_request(receiver, frame->value);
         return NULL;
     default: /* FRAME_NOTHING: what was asked for is not there, or has changed meanwhile */
-        member->reading = 0;
+        if (!member->reading)
+            return "an answer to nothing";
+        member->reading = false;
         member->filled = 0;
+        member->expected = member->taken + 1;
         return NULL;
     }
 }

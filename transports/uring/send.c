@@ -131,9 +131,9 @@ static bool stage_words(struct kofn__member *member, struct kofn__stream *stream
     } else if (member->gate_due) {
         stage_gate(member, stream);
     } else if (member->read_due) {
-        frame = kofn__frame_read(FRAME_READ, REGION_SLOT, member->epoch, member->read_due);
+        frame = kofn__frame_read(FRAME_READ, REGION_SLOT, member->epoch, member->read_after);
         kofn__stream_stage(stream, &frame, NULL, 0);
-        member->read_due = 0;
+        member->read_due = false;
     } else if (member->nothing_due) {
         frame = kofn__frame_read(FRAME_NOTHING, REGION_MODEL, member->epoch, 0);
         kofn__stream_stage(stream, &frame, NULL, 0);

@@ -9,6 +9,7 @@
 #include "transports/uring/endpoint.h"
 
 #define LOOKS 4 /* in the peer's time-out, whether its host is still there */
+#define TRIES 4 /* to find a snapshot that is not being overwritten at this moment */
 
 /* ---- how it ends ---- */
 
@@ -160,7 +161,8 @@ static const char *complete(void *arg, const struct kofn__frame *frame, const vo
     case FRAME_RECEIPT:
         return take_receipt(endpoint, frame, body);
     case FRAME_READ:
-        endpoint->asked = frame->value;
+        endpoint->asked = true;
+        endpoint->asked_after = frame->value;
         kofn__endpoint_send(endpoint, kofn__payload_link(endpoint));
         return NULL;
     default: /* FRAME_NOTHING: no model that is newer */
@@ -215,13 +217,22 @@ const struct kofn__engine_sink kofn__endpoint_sink = {ready, take_bytes};
 
 /* ---- what goes ---- */
 
-/* The publication that is being sent, or is next, and its stamp: one that was posted, or one that
- * the server asked to read and that is there. False if there is none.
+/* The newest snapshot that the server may want. */
+static uint64_t newest_snapshot(const struct kofn__tcp_endpoint *endpoint)
+{
+    uint64_t newest = kofn_slot_newest(&endpoint->endpoint.slot, endpoint->endpoint.buffers);
+
+    return newest > endpoint->asked_after ? newest : 0;
+}
+
+/* The publication that is being sent, or is next, and its stamp: one that was posted, or the
+ * snapshot that the server asked for: if that was overwritten while it was sent, the newest one
+ * from its beginning. False if there is none.
  */
 static bool choose(struct kofn__tcp_endpoint *endpoint, struct kofn_stamp *stamp)
 {
     const struct kofn_geometry *slot = &endpoint->endpoint.slot;
-    const void *payload;
+    const void *payload, *buffers = endpoint->endpoint.buffers;
 
     if (endpoint->left < endpoint->posted && !endpoint->answering) {
         *stamp = endpoint->stamps[(endpoint->left + 1) % KOFN_DEPTH_MAX];
@@ -229,14 +240,17 @@ static bool choose(struct kofn__tcp_endpoint *endpoint, struct kofn_stamp *stamp
     }
     if (!endpoint->asked)
         return false;
-    endpoint->answering =
-        !kofn_slot_begin(slot, endpoint->endpoint.buffers, endpoint->asked, &payload, stamp) &&
-        !kofn_slot_end(slot, endpoint->endpoint.buffers, endpoint->asked);
-    if (endpoint->answering)
-        return true;
-    endpoint->asked = 0; /* it is not there, or has been overwritten since */
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (endpoint->answering &&
+            !kofn_slot_begin(slot, buffers, endpoint->answering, &payload, stamp) &&
+            !kofn_slot_end(slot, buffers, endpoint->answering))
+            return true;
+        endpoint->offset = 0;
+        endpoint->answering = newest_snapshot(endpoint);
+    }
+    endpoint->asked = false;
+    endpoint->answering = 0;
     endpoint->asked_due = true;
-    endpoint->offset = 0;
     return false;
 }
 
@@ -245,10 +259,10 @@ static void finish(struct kofn__tcp_endpoint *endpoint)
 {
     endpoint->offset = 0;
     if (endpoint->answering)
-        endpoint->asked = 0;
+        endpoint->asked = false;
     else
         endpoint->stamped = true;
-    endpoint->answering = false;
+    endpoint->answering = 0;
 }
 
 static void stage_stamp_behind(struct kofn__tcp_endpoint *endpoint, struct kofn__stream *stream,

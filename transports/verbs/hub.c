@@ -347,6 +347,7 @@ const struct kofn_transport_ops kofn_verbs = {
     .endpoint_close = kofn__verbs_endpoint_close,
     .endpoint_buffer = kofn__verbs_endpoint_buffer,
     .endpoint_publish = kofn__verbs_endpoint_publish,
+    .endpoint_keep = kofn_keep_in_buffer,
     .endpoint_left = kofn__verbs_endpoint_left,
     .endpoint_beat = kofn__verbs_endpoint_beat,
     .endpoint_fetch = kofn__verbs_endpoint_fetch,
