@@ -12,10 +12,11 @@
 #include "base/clock.h"
 #include "transports/uring/uring.h"
 
-void tcp_open(struct tcp_scene *scene, uint32_t workers, uint64_t bytes, uint64_t peer_timeout,
-              const char *bind)
+static void open_hub(struct tcp_scene *scene, uint32_t workers, uint64_t bytes,
+                     uint64_t peer_timeout, const char *bind, bool pull)
 {
     struct kofn_hub_attr attr = {.workers = workers,
+                                 .pull = pull,
                                  .numa_node = -1,
                                  .bind = bind ? bind : "127.0.0.1",
                                  .peer_timeout = peer_timeout,
@@ -26,6 +27,17 @@ void tcp_open(struct tcp_scene *scene, uint32_t workers, uint64_t bytes, uint64_
     CU_ASSERT_EQUAL_FATAL(kofn_geometry_init(&scene->geometry, bytes, 2), 0);
     attr.slot = attr.model = scene->geometry;
     CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_open(&attr, &scene->hub), 0);
+}
+
+void tcp_open(struct tcp_scene *scene, uint32_t workers, uint64_t bytes, uint64_t peer_timeout,
+              const char *bind)
+{
+    open_hub(scene, workers, bytes, peer_timeout, bind, false);
+}
+
+void tcp_open_pull(struct tcp_scene *scene, uint32_t workers, uint64_t bytes)
+{
+    open_hub(scene, workers, bytes, 0, NULL, true);
 }
 
 void tcp_close(struct tcp_scene *scene)

@@ -29,6 +29,7 @@ struct tcp_client {
 /* A hub with the options of the running fixture. @bind may be NULL. */
 void tcp_open(struct tcp_scene *scene, uint32_t workers, uint64_t bytes, uint64_t peer_timeout,
               const char *bind);
+void tcp_open_pull(struct tcp_scene *scene, uint32_t workers, uint64_t bytes);
 void tcp_close(struct tcp_scene *scene);
 
 /* A connection to the hub that says nothing yet; and its greeting. */

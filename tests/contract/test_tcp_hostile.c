@@ -215,10 +215,57 @@ static void test_random_bytes_do_no_harm(void)
     tcp_close(&scene);
 }
 
+/* Sends the stream of snapshot @sequence, or, if that is 0, that there is none, after the hub has
+ * asked for what is behind @after (or, if that is UINT64_MAX, for nothing).
+ */
+static void answer(uint64_t bytes, uint64_t after, uint64_t sequence, const char *why)
+{
+    struct kofn__frame nothing = kofn__frame_read(FRAME_NOTHING, REGION_SLOT, EPOCH, 0);
+    struct tcp_client clients[WORKERS];
+    struct tcp_scene scene;
+    struct others others;
+    unsigned char *stream;
+    size_t length = sizeof(nothing);
+
+    tcp_open_pull(&scene, WORKERS, bytes);
+    for (uint32_t rank = 0; rank < WORKERS; rank++)
+        tcp_join(&scene, rank, EPOCH, &clients[rank]);
+    others = copy_others(&scene);
+    stream = malloc(tcp_stream_bytes(&scene));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+    if (after != UINT64_MAX)
+        CU_ASSERT_EQUAL(kofn_tcp.hub_read(scene.hub, CULPRIT, after), 0);
+    if (sequence)
+        length = tcp_stream(&scene, &clients[CULPRIT], sequence, stream);
+    else
+        memcpy(stream, &nothing, sizeof(nothing));
+    tcp_send(tcp_payload_fd(&clients[CULPRIT]), stream, length);
+    expect_cut_off(&scene, tcp_payload_fd(&clients[CULPRIT]), why);
+    CU_ASSERT(untouched(&scene, &others));
+    free(stream);
+    for (uint32_t rank = 0; rank < WORKERS; rank++)
+        tcp_leave(&clients[rank], false);
+    tcp_close(&scene);
+}
+
+/* Where publications are read, none comes that was not asked for, and none that is older than that.
+ */
+static void test_only_what_was_asked_for(void)
+{
+    static const uint64_t sizes[] = {SMALL_BYTES, LARGE_BYTES};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(sizes); i++) {
+        answer(sizes[i], UINT64_MAX, 1, "not asked for");
+        answer(sizes[i], UINT64_MAX, 0, "an answer to nothing");
+        answer(sizes[i], 7, 7, "not newer");
+    }
+}
+
 void contract_tcp_hostile(CU_pSuite suite)
 {
     CONTRACT_TEST(suite, test_whoever_breaks_a_rule_is_cut_off_and_named);
     CONTRACT_TEST(suite, test_payload_stays_on_its_connection);
     CONTRACT_TEST(suite, test_no_credit_no_buffer);
+    CONTRACT_TEST(suite, test_only_what_was_asked_for);
     CONTRACT_TEST(suite, test_random_bytes_do_no_harm);
 }
