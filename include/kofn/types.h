@@ -235,8 +235,8 @@ struct kofn_server_attr {
                                 weight */
     double learning_rate; /* the server's: for GRADIENT payloads; DELTA payloads are applied as they
                              are */
-    uint64_t grace;       /* on-close: how long a closed round waits for its publications; 250 ms */
-    uint64_t deadline;    /* of a round; 0 = none */
+    uint64_t grace; /* on-close, pull: how long a closed round waits for its publications; 250 ms */
+    uint64_t deadline;      /* of a round; 0 = none */
     int deadline_adaptive;  /* median + 3 MAD of arrival times instead */
     uint32_t quorum;        /* workers without which no deadline closes a round; 1 */
     uint64_t suspect_after; /* no progress for this long (and 20 times its own median): not waited

@@ -94,6 +94,7 @@ int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, co
     peer->admitted = true;
     peer->evicted = peer->left = peer->ended = peer->network = false;
     peer->sequence = peer->released = peer->pushed = 0;
+    peer->read_round = peer->read_updates = 0;
     peer->pid = pid;
     peer->refusals = peer->late_count = 0;
     server->beats_seen[rank] = 0;
@@ -154,6 +155,7 @@ void kofn__admit_drain(struct kofn_server *server, uint32_t rank)
     uint32_t depth = server->hub->slot.depth;
     uint64_t most = (uint64_t)server->attr.workers * depth / KOFN_ARRIVALS + depth + 1;
 
+    kofn__pull_last(server, rank);
     do { /* once at least: it may be there that a transport looks at its connections */
         if (!kofn__serve_arrivals(server))
             return;

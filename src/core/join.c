@@ -46,6 +46,7 @@ int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welco
 
     worker->job = *job;
     worker->eager = job->publish == KOFN_PUBLISH_EAGER;
+    worker->keeps = job->publish == KOFN_PUBLISH_PULL;
     worker->gradient = job->payload == KOFN_PAYLOAD_GRADIENT;
     worker->waits = welcome->welcome.worker_may == KOFN_WORKER_WAITS;
     worker->fetches = welcome->welcome.worker_may == KOFN_WORKER_FETCHES;

@@ -68,9 +68,6 @@ static int check_algorithm(const struct kofn_server_attr *attr,
 
 static int check_choices(const struct kofn_server_attr *attr)
 {
-    if (attr->publish == KOFN_PUBLISH_PULL)
-        return kofn_error(attr->log, KOFN_UNSUPPORTED,
-                          "pull publication: servers do not read their workers' memory yet");
     if ((unsigned)attr->publish > KOFN_PUBLISH_PULL ||
         (unsigned)attr->weights > KOFN_WEIGHTS_FEDNOVA || (unsigned)attr->late > KOFN_LATE_REFUSE)
         return kofn_error(attr->log, KOFN_INVALID,
@@ -89,6 +86,11 @@ static int check_transport(const struct kofn_server_attr *attr,
         return kofn_error(attr->log, KOFN_INVALID,
                           "transport %s has addresses of the form %s, not '%.120s'",
                           transport->name, here ? "shm:NAME" : "tcp:HOST:PORT", attr->address);
+    if (attr->publish == KOFN_PUBLISH_PULL && !(transport->capabilities & KOFN_CAP_READ))
+        return kofn_error(attr->log, KOFN_UNSUPPORTED,
+                          "transport %s cannot read what workers keep: publish eagerly, or on "
+                          "close",
+                          transport->name);
     if (attr->workload && strlen(attr->workload) >= KOFN_WIRE_TEXT_BYTES)
         return kofn_error(attr->log, KOFN_INVALID, "the workload has %zu bytes, more than %u",
                           strlen(attr->workload), KOFN_WIRE_TEXT_BYTES - 1);
@@ -134,7 +136,9 @@ static int check(const struct kofn_server_attr *attr, const struct kofn_transpor
 static int open_hub(struct kofn_server *server, const struct kofn_transport_ops *transport,
                     void *context)
 {
+    bool pull = server->attr.publish == KOFN_PUBLISH_PULL;
     struct kofn_hub_attr hub = {.workers = server->attr.workers,
+                                .pull = pull,
                                 .numa_node = -1,
                                 .spin = server->attr.spin,
                                 .bind = *server->listener.host ? server->listener.host : NULL,
@@ -146,7 +150,7 @@ static int open_hub(struct kofn_server *server, const struct kofn_transport_ops 
     int rc;
 
     if (server->attr.parameters > KOFN_PAYLOAD_MAX / sizeof(float) ||
-        kofn_geometry_init(&hub.slot, bytes, KOFN_DEPTH) ||
+        kofn_geometry_init(&hub.slot, bytes, pull ? KOFN_DEPTH_PULL : KOFN_DEPTH) ||
         kofn_geometry_init(&hub.model, bytes, KOFN_DEPTH))
         return kofn_error(server->log, KOFN_INVALID, "a model of %llu parameters",
                           (unsigned long long)server->attr.parameters);

@@ -22,10 +22,8 @@ bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gat
            !endpoint->ops->endpoint_left(worker->endpoint, before - endpoint->slot.depth);
 }
 
-/* The buffer of the next publication is filled: stamps it and sends it. It carries the updates
- * behind the first @from of the round, the sum of whose losses is @from_loss.
- */
-static int send(struct kofn_worker *worker, uint32_t from, double from_loss, uint64_t finished_ns)
+int kofn__publish_send(struct kofn_worker *worker, uint32_t from, double from_loss,
+                       uint64_t finished_ns)
 {
     struct kofn_endpoint *endpoint = worker->endpoint;
     uint64_t now = kofn_now_ns();
@@ -45,12 +43,17 @@ static int send(struct kofn_worker *worker, uint32_t from, double from_loss, uin
         .wait_ns = (uint32_t)KOFN_MIN(waited, UINT32_MAX),
         .sequence = worker->sequence + 1,
     };
-    int rc = endpoint->ops->endpoint_publish(endpoint, &stamp);
+    int rc = 0;
 
+    if (worker->keeps)
+        endpoint->ops->endpoint_keep(endpoint, &stamp);
+    else
+        rc = endpoint->ops->endpoint_publish(endpoint, &stamp);
     if (rc)
         return rc;
     worker->sequence++;
     worker->published = worker->updates;
+    worker->counts[worker->sequence % KOFN_DEPTH_MAX] = worker->updates;
     worker->losses[worker->sequence % KOFN_DEPTH_MAX] = worker->loss_sum;
     if (!worker->first) {
         worker->first = worker->sequence;
@@ -63,18 +66,12 @@ static int send(struct kofn_worker *worker, uint32_t from, double from_loss, uin
 
 int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t finished_ns)
 {
-    struct kofn_endpoint *endpoint = worker->endpoint;
-
-    if (!worker->gradient) {
-        void *buffer = endpoint->ops->endpoint_buffer(endpoint, worker->sequence + 1);
-
-        worker->reduce->delta[KOFN_F32](buffer, model, worker->base, worker->job.parameters,
-                                        worker->stream);
-    }
+    if (!worker->gradient)
+        kofn__publish_fill(worker, model, 0);
     if (worker->each && worker->published)
-        return send(worker, worker->published, worker->losses[worker->sequence % KOFN_DEPTH_MAX],
-                    finished_ns);
-    return send(worker, 0, 0, finished_ns);
+        return kofn__publish_send(worker, worker->published,
+                                  worker->losses[worker->sequence % KOFN_DEPTH_MAX], finished_ns);
+    return kofn__publish_send(worker, 0, 0, finished_ns);
 }
 
 int kofn__publish_pulled(struct kofn_worker *worker, float *model, uint64_t finished_ns)
@@ -83,7 +80,7 @@ int kofn__publish_pulled(struct kofn_worker *worker, float *model, uint64_t fini
     float *buffer = endpoint->ops->endpoint_buffer(endpoint, worker->sequence + 1);
 
     kofn_anchor_pull(model, buffer, worker->base, worker->job.pullback, worker->job.parameters);
-    return send(worker, 0, 0, finished_ns);
+    return kofn__publish_send(worker, 0, 0, finished_ns);
 }
 
 /* The publication of the closed round that settles its first updates, and how many; 0 if there was
@@ -108,8 +105,8 @@ static uint64_t settled_publication(const struct kofn_worker *worker, uint32_t *
     return worker->first;
 }
 
-/* Fills the next buffer with (model - base) - what publication @settled carried. */
-static void fill_remainder(struct kofn_worker *worker, const float *model, uint64_t settled)
+/* (model - base), less what publication @settled carried. */
+void kofn__publish_fill(struct kofn_worker *worker, const float *model, uint64_t settled)
 {
     struct kofn_endpoint *endpoint = worker->endpoint;
     const float *sent = kofn_slot_payload(&endpoint->slot, endpoint->buffers, settled);
@@ -118,7 +115,10 @@ static void fill_remainder(struct kofn_worker *worker, const float *model, uint6
     const float minus[] = {-1, -1};
     struct kofn_merge merge = {buffer, model, subtracted, minus, 2, worker->stream};
 
-    if (buffer == sent)
+    if (!settled)
+        worker->reduce->delta[KOFN_F32](buffer, model, worker->base, worker->job.parameters,
+                                        worker->stream);
+    else if (buffer == sent)
         worker->reduce->delta_sub(buffer, model, worker->base, worker->job.parameters);
     else
         worker->reduce->merge[KOFN_F32](&merge, 0, worker->job.parameters);
@@ -150,6 +150,8 @@ int kofn__publish_late(struct kofn_worker *worker, const float *model)
     uint32_t updates;
     int rc;
 
+    if (worker->keeps)
+        return kofn__kept_late(worker, model);
     if (worker->late_sent || !worker->updates || worker->cancels || worker->each ||
         (worker->gradient && worker->published))
         return 0;
@@ -164,11 +166,11 @@ int kofn__publish_late(struct kofn_worker *worker, const float *model)
     if (rc)
         return rc;
     if (settled) {
-        fill_remainder(worker, model, settled);
-        rc = send(worker, updates,
-                  settled == worker->first ? worker->first_loss
-                                           : worker->losses[settled % KOFN_DEPTH_MAX],
-                  now);
+        kofn__publish_fill(worker, model, settled);
+        rc = kofn__publish_send(worker, updates,
+                                settled == worker->first ? worker->first_loss
+                                                         : worker->losses[settled % KOFN_DEPTH_MAX],
+                                now);
     } else {
         rc = kofn__publish_all(worker, model, now);
     }

@@ -133,10 +133,13 @@ static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn
     struct kofn_peer *peer = &server->peers[rank];
 
     peer->sequence = stamp->sequence;
+    peer->read_round = stamp->round;
+    peer->read_updates = stamp->updates;
     server->bytes += stamp->length;
     switch (judge(server, rank, stamp, payload, now)) {
-    case KOFN_VERDICT_HOLD: /* all before it are superseded */
-        if (peer->released + 1 < stamp->sequence)
+    case KOFN_VERDICT_HOLD: /* all before it are superseded; of what is read nobody waits for that
+                             */
+        if (server->attr.publish != KOFN_PUBLISH_PULL && peer->released + 1 < stamp->sequence)
             release(server, rank, stamp->sequence - 1);
         return;
     case KOFN_VERDICT_KEPT:
@@ -208,8 +211,10 @@ static void beats(struct kofn_server *server, uint64_t now)
         struct kofn_beat beat;
 
         /* a torn word is reported again as soon as it is whole */
-        if (server->peers[rank].admitted && kofn_beat_unpack(server->beats_seen[rank], &beat))
-            kofn_round_beat(&server->round, rank, beat, now);
+        if (!server->peers[rank].admitted || !kofn_beat_unpack(server->beats_seen[rank], &beat))
+            continue;
+        kofn_round_beat(&server->round, rank, beat, now);
+        kofn__pull_late(server, rank);
     }
 }
 
@@ -226,6 +231,7 @@ static int tick(struct kofn_server *server, uint64_t now)
     now = kofn_now_ns(); /* who has joined or gone did so at times of their own */
     beats(server, now);
     kofn_round_tick(&server->round, now);
+    kofn__pull_all_late(server);
     kofn__report_states(server);
     return 0;
 }
@@ -269,6 +275,7 @@ int kofn__serve(struct kofn_server *server, uint64_t deadline)
     if (now >= server->tick_ns)
         rc = tick(server, now);
     close_gates(server);
+    kofn__pull_owed(server);
     if (rc || any || server->round.phase == KOFN_PHASE_READY)
         return rc;
     hub->patience = patience(&server->round);

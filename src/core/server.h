@@ -1,6 +1,7 @@
 /* server.h: the inside of a server handle. guests.c shakes hands with whoever connects, admit.c
  * makes members of them and takes them out, serve.c takes in what arrives and closes rounds,
- * merge.c makes the next model, server.c holds the public functions.
+ * pull.c reads what workers keep, merge.c makes the next model, server.c holds the public
+ * functions.
  *
  * One thread runs all of it. What happens between two publications (control channel, deaths,
  * deadlines, who is slow) is done at a tick, every few milliseconds; the path of a publication has
@@ -52,6 +53,7 @@ struct kofn_peer {
     uint64_t sequence;   /* newest publication taken in */
     uint64_t released;   /* newest released */
     uint64_t pushed;     /* version of the model sent last */
+    uint32_t read_round, read_updates; /* pull: newest place it was read at */
     enum kofn_member_state announced;
     uint32_t refusals;   /* said so far: the first few are */
     uint32_t late_count; /* in this round, by arrival modulo KOFN_LATE_RECEIPTS: */
@@ -200,6 +202,19 @@ void kofn__serve_receipt(struct kofn_server *server, uint32_t rank, const struct
 /* Says (the first few times) that what @rank published as @stamp is not used, and why. */
 void kofn__serve_complain(struct kofn_server *server, uint32_t rank, const struct kofn_stamp *stamp,
                           const char *why);
+
+/* ---- pull.c; each does nothing unless publications are to be read ---- */
+
+/* Starts to read whoever still owes the closed round what he has. */
+void kofn__pull_owed(struct kofn_server *server);
+
+/* Starts to read what @rank has that missed its round; the same of all. */
+void kofn__pull_late(struct kofn_server *server, uint32_t rank);
+void kofn__pull_all_late(struct kofn_server *server);
+
+/* @rank is about to leave, or is no more: starts to read what it has kept, if its memory is here.
+ */
+void kofn__pull_last(struct kofn_server *server, uint32_t rank);
 
 /* ---- merge.c ---- */
 

@@ -78,7 +78,7 @@ void kofn_worker_close(struct kofn_worker *worker)
     if (!worker)
         return;
     bye.bye.finished = worker->total;
-    bye.bye.published = worker->sequence;
+    bye.bye.published = worker->keeps ? 0 : worker->sequence; /* nothing is on its way */
     if (worker->control)
         kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
     worker->endpoint->ops->endpoint_close(worker->endpoint);
@@ -94,7 +94,7 @@ const struct kofn_job *kofn_worker_job(const struct kofn_worker *worker)
     return &worker->job;
 }
 
-static int beat(struct kofn_worker *worker)
+int kofn__worker_beat(struct kofn_worker *worker)
 {
     struct kofn_beat now = {worker->round, worker->updates};
 
@@ -106,8 +106,8 @@ static bool owed(const struct kofn_worker *worker, struct kofn_gate gate)
 {
     uint32_t least = worker->partial ? 1 : worker->job.local_steps;
 
-    return !worker->eager && gate.round == worker->round && gate.state == KOFN_GATE_CLOSED &&
-           worker->updates >= least && !worker->published;
+    return !worker->eager && !worker->keeps && gate.round == worker->round &&
+           gate.state == KOFN_GATE_CLOSED && worker->updates >= least && !worker->published;
 }
 
 /* May this worker take the model of the round that @gate has opened? One behind its own; where no
@@ -147,6 +147,8 @@ static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *r
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
         rc = end_of_job(worker, gate);
+        if (rc && worker->keeps)
+            kofn__worker_beat(worker); /* what was done after the last round is not said yet */
         if (rc)
             return rc;
         if (may_take(worker, gate)) {
@@ -199,7 +201,7 @@ static void begin_round(struct kofn_worker *worker, uint32_t round)
 {
     worker->round = round;
     worker->updates = worker->published = 0;
-    worker->first = 0;
+    worker->first = worker->late = 0;
     worker->late_sent = false;
     worker->compute_ns = 0;
     worker->loss_sum = 0;
@@ -255,7 +257,7 @@ static int pull(struct kofn_worker *worker, float *model, uint32_t opened, uint3
     begin_round(worker, worker->version + 1);
     if (round)
         *round = worker->round;
-    return beat(worker);
+    return kofn__worker_beat(worker);
 }
 
 /* Waits for the next model and begins the round with it. */
@@ -282,7 +284,7 @@ static int take(struct kofn_worker *worker, float *model, const void **view, uin
         begin_round(worker, stamp.round);
     if (round)
         *round = worker->round;
-    return beat(worker);
+    return kofn__worker_beat(worker);
 }
 
 int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
@@ -321,9 +323,12 @@ float *kofn_worker_gradient(struct kofn_worker *worker)
         uint64_t word;
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
-        if (kofn__publish_credit(worker, gate)) {
+        if (worker->keeps || kofn__publish_credit(worker, gate)) {
+            uint64_t next = worker->keeps && !worker->filling ? kofn__kept_next(worker, gate)
+                                                              : worker->sequence + 1;
+
             worker->filling = true;
-            return worker->endpoint->ops->endpoint_buffer(worker->endpoint, worker->sequence + 1);
+            return worker->endpoint->ops->endpoint_buffer(worker->endpoint, next);
         }
         worker->starved = kofn__worker_ended(gate) ? KOFN_ROUND_OVER
                                                    : kofn__worker_wait(worker, word, KOFN_FOREVER);
@@ -422,19 +427,21 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
     }
     count(worker, update, now);
     if (kofn__worker_ended(gate)) {
-        beat(worker); /* if the server is still there: so that it is counted */
+        kofn__worker_beat(worker); /* if the server is still there: so that it is counted */
         worker->reporting = worker->filling = false;
         return KOFN_ROUND_OVER;
     }
     last = is_last(worker);
-    if (last && worker->eager && !worker->ahead)
+    if (worker->keeps)
+        rc = kofn__kept_report(worker, model, over, gate, now);
+    else if (last && worker->eager && !worker->ahead)
         rc = publish_last(worker, model, now);
     else if (worker->eager && worker->partial && !over)
         rc = publish_eagerly(worker, model, gate, now);
     else
-        rc = beat(worker);
+        rc = kofn__worker_beat(worker);
     if (rc == KOFN_NO_CREDIT)
-        rc = beat(worker);
+        rc = kofn__worker_beat(worker);
     if (rc)
         return rc;
     worker->reporting = worker->filling = false;

@@ -1,5 +1,5 @@
 /* worker.h: the inside of a worker handle, shared by join.c (how it becomes a member), publish.c
- * (what it sends) and worker.c (the public functions).
+ * (what it sends), kept.c (what it keeps to be read) and worker.c (the public functions).
  */
 #ifndef KOFN_CORE_WORKER_H
 #define KOFN_CORE_WORKER_H
@@ -29,13 +29,15 @@ struct kofn_worker {
     int starved;             /* else why not, the last time it was asked for */
 
     /* Publications. */
-    uint64_t sequence;             /* of the newest; 0 = none */
-    uint32_t published;            /* local updates of this round it carried */
-    uint64_t first;                /* the first of this round; 0 = none */
-    uint32_t first_updates;        /* local updates it carried */
-    double first_loss;             /* sum over them */
-    double losses[KOFN_DEPTH_MAX]; /* the same of the newest ones, by sequence */
-    bool late_sent;                /* what the closed round did not merge has been sent */
+    uint64_t sequence;               /* of the newest; 0 = none */
+    uint32_t published;              /* local updates of this round it carried */
+    uint64_t first;                  /* the first of this round; 0 = none */
+    uint32_t first_updates;          /* local updates it carried */
+    double first_loss;               /* sum over them */
+    double losses[KOFN_DEPTH_MAX];   /* the same of the newest ones, by sequence */
+    uint32_t counts[KOFN_DEPTH_MAX]; /* pull: local updates the newest ones carried, by sequence */
+    bool late_sent;                  /* what the closed round did not merge has been sent */
+    uint64_t late;                   /* pull: the snapshot that has it; 0 = none, or it was read */
     uint64_t
         starved_ns; /* since when a publication has had to wait for its credit; 0 = it does not */
     uint64_t receipt_after; /* receipts up to this publication have been read; of late ones: */
@@ -43,6 +45,7 @@ struct kofn_worker {
 
     /* Fixed since the worker joined. */
     bool eager, waits, gradient;
+    bool keeps;   /* its publications are kept to be read */
     bool each;    /* its publications carry what is new, not all of the round */
     bool fetches; /* it takes the newest model whenever it has published */
     bool partial, stale, cancels;
@@ -102,6 +105,30 @@ int kofn__publish_pulled(struct kofn_worker *worker, float *model, uint64_t fini
  * @model as last reported.
  */
 int kofn__publish_late(struct kofn_worker *worker, const float *model);
+
+/* kept.c (pull): what the next snapshot is numbered. */
+uint64_t kofn__kept_next(struct kofn_worker *worker, struct kofn_gate gate);
+
+/* kept.c (pull): a local update is finished: keeps a snapshot of the round's work, and beats.
+ * @over: the round has closed; if it may hold a snapshot of ours we do not touch it any more.
+ */
+int kofn__kept_report(struct kofn_worker *worker, const float *model, bool over,
+                      struct kofn_gate gate, uint64_t finished_ns);
+
+/* kept.c (pull): as kofn__publish_late(): keeps it, and waits until the server has read it. */
+int kofn__kept_late(struct kofn_worker *worker, const float *model);
+
+/* publish.c: fills the next buffer with what publication @settled did not carry, or with all. */
+void kofn__publish_fill(struct kofn_worker *worker, const float *model, uint64_t settled);
+
+/* publish.c: the buffer of the next publication is filled: stamps it and sends it, or keeps it. It
+ * carries the updates behind the first @from of the round, the sum of whose losses is @from_loss.
+ */
+int kofn__publish_send(struct kofn_worker *worker, uint32_t from, double from_loss,
+                       uint64_t finished_ns);
+
+/* worker.c: tells the server where we are. */
+int kofn__worker_beat(struct kofn_worker *worker);
 
 /* worker.c: waits for one change of the gate @seen, but only as long as the server lives. */
 int kofn__worker_wait(struct kofn_worker *worker, uint64_t seen, uint64_t deadline);

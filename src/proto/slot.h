@@ -20,8 +20,10 @@
 
 #include "base/base.h"
 
-#define KOFN_DEPTH 2u     /* buffers of a slot: one is read while the other is written */
-#define KOFN_DEPTH_MAX 8u /* far below 256, the modulus of released sequences */
+#define KOFN_DEPTH 2u /* buffers of a slot: one is read while the other is written */
+#define KOFN_DEPTH_PULL                                                                            \
+    3u /* of snapshots: what is read survives one more, and the one being written */
+#define KOFN_DEPTH_MAX 8u                    /* far below 256, the modulus of released sequences */
 #define KOFN_PAYLOAD_MAX (UINT64_C(1) << 40) /* bytes; more is a mistake, not a model */
 #define KOFN_RECEIPTS 8u      /* receipts a worker's block holds, by sequence mod 8 */
 #define KOFN_LATE_RECEIPTS 4u /* and of what came late (staleness > 0), by sequence mod 4 */

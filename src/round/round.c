@@ -67,13 +67,16 @@ void kofn_round_next(struct kofn_round *round, uint64_t now)
 }
 
 /* Members of a closed round that owe a publication: those with finished work of it that is not here
- * yet. */
+ * yet. Who is silent can still be read.
+ */
 static bool owes(const struct kofn_round *round, const struct kofn_member *member)
 {
     uint32_t least = round->config.algorithm->partial ? 1 : round->config.local_steps;
+    bool there = round->config.publish == KOFN_PUBLISH_PULL ? kofn_member_connected(member)
+                                                            : kofn_member_available(member);
 
-    return kofn_member_available(member) && member->round == round->number &&
-           member->updates >= least && !member->held.sequence;
+    return there && member->round == round->number && member->updates >= least &&
+           !member->held.sequence;
 }
 
 static void collect(struct kofn_round *round)

@@ -67,6 +67,11 @@ static void test_ten_times_slower_on_close(void)
     slow_worker(KOFN_PUBLISH_ON_CLOSE);
 }
 
+static void test_ten_times_slower_pull(void)
+{
+    slow_worker(KOFN_PUBLISH_PULL);
+}
+
 /* Rounds go on without a frozen worker; when it is back, what it had finished is late, never the
  * current round's, and it takes part again.
  */
@@ -245,6 +250,11 @@ static void test_poisoned_stsyn(void)
     poisoned_worker("stsyn", KOFN_PUBLISH_EAGER);
 }
 
+static void test_poisoned_pull(void)
+{
+    poisoned_worker("stsyn", KOFN_PUBLISH_PULL);
+}
+
 static void test_poisoned_on_close(void)
 {
     poisoned_worker("stsyn", KOFN_PUBLISH_ON_CLOSE);
@@ -289,6 +299,7 @@ static void add_tests(CU_pSuite suite)
 {
     CU_add_test(suite, "ten times slower", test_ten_times_slower);
     CU_add_test(suite, "ten times slower, on-close", test_ten_times_slower_on_close);
+    CU_add_test(suite, "ten times slower, pull", test_ten_times_slower_pull);
     CU_add_test(suite, "frozen, local, late merged", test_frozen_local_merge);
     CU_add_test(suite, "frozen, local, late refused", test_frozen_local_refuse);
     CU_add_test(suite, "frozen, stsyn, late merged", test_frozen_stsyn_merge);
@@ -302,6 +313,7 @@ static void add_tests(CU_pSuite suite)
     CU_add_test(suite, "poisoned, sync", test_poisoned_sync);
     CU_add_test(suite, "poisoned, stsyn", test_poisoned_stsyn);
     CU_add_test(suite, "poisoned, on-close", test_poisoned_on_close);
+    CU_add_test(suite, "poisoned, pull", test_poisoned_pull);
     CU_add_test(suite, "more workers than cores", test_more_workers_than_cores);
     CU_add_test(suite, "deadline with a quorum", test_deadline_with_quorum);
 }

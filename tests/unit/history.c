@@ -132,6 +132,15 @@ static const char *draw_over(struct history *history)
     return names[history_below(history, KOFN_ARRAY_SIZE(names))];
 }
 
+/* The mode says who owes a closed round something; bytes are not moved here. */
+static enum kofn_publish draw_publish(struct history *history,
+                                      const struct kofn_algorithm *algorithm)
+{
+    uint64_t drawn = history_below(history, 4) % 3;
+
+    return algorithm->eager ? KOFN_PUBLISH_EAGER : (enum kofn_publish)drawn;
+}
+
 static struct kofn_round_config draw_config(struct history *history)
 {
     const struct kofn_algorithm *algorithm = kofn_algorithm_at(history_below(history, 13));
@@ -148,8 +157,7 @@ static struct kofn_round_config draw_config(struct history *history)
         .wait_for = algorithm->needs_all ? workers : 1 + (uint32_t)history_below(history, most),
         .local_steps = algorithm->single_step ? 1 : 1 + (uint32_t)history_below(history, 4),
         .quorum = 1 + (uint32_t)history_below(history, workers),
-        .publish = history_below(history, 3) || algorithm->eager ? KOFN_PUBLISH_EAGER
-                                                                 : KOFN_PUBLISH_ON_CLOSE,
+        .publish = draw_publish(history, algorithm),
         .weights = (enum kofn_weights)history_below(history, 2),
         .late = history_below(history, 3) ? KOFN_LATE_MERGE : KOFN_LATE_REFUSE,
         .staleness_weight = (double)history_below(history, 3) / 2,

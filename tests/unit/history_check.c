@@ -232,8 +232,9 @@ static bool owes(const struct kofn_round *round, const struct kofn_member *membe
 {
     uint32_t least = round->config.algorithm->partial ? 1 : round->config.local_steps;
 
-    return kofn_member_available(member) && member->round == round->number &&
-           member->updates >= least && !member->held.sequence;
+    return (round->config.publish == KOFN_PUBLISH_PULL ? kofn_member_connected(member)
+                                                       : kofn_member_available(member)) &&
+           member->round == round->number && member->updates >= least && !member->held.sequence;
 }
 
 /* A round is judged by one K, and K does not fall. */

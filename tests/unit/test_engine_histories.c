@@ -350,8 +350,9 @@ static struct kofn_server_attr draw_attr(struct history *history, uint64_t seed)
     struct kofn_server_attr attr = engine_attr(name, workers, wait_for, steps);
 
     attr.over = over;
-    attr.publish =
-        below(history, 3) || algorithm->eager ? KOFN_PUBLISH_EAGER : KOFN_PUBLISH_ON_CLOSE;
+    attr.publish = (enum kofn_publish)(below(history, 4) % 3);
+    if (algorithm->eager)
+        attr.publish = KOFN_PUBLISH_EAGER;
     attr.late = below(history, 4) ? KOFN_LATE_MERGE : KOFN_LATE_REFUSE;
     attr.staleness_weight = (double)below(history, 3) / 2;
     attr.deadline = below(history, 2) ? KOFN_NS_PER_S : 0;

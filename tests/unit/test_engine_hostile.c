@@ -21,9 +21,11 @@ static void test_attributes_are_checked(void)
 {
     struct kofn_server_attr wrong[11];
     static const char *const words[KOFN_ARRAY_SIZE(wrong)] = {
-        "N = 0", "N = 70000", "K = 5", "quorum", "U = 16777216", "stale",
-        "rate",  "publish",   "pull",  "nosuch", "0 parameters"};
+        "N = 0", "N = 70000", "K = 5",       "quorum", "U = 16777216", "stale",
+        "rate",  "publish",   "cannot read", "nosuch", "0 parameters"};
+    struct kofn_transport_ops blind = *kofn_transport_find("self");
 
+    blind.capabilities &= ~(uint32_t)KOFN_CAP_READ;
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(wrong); i++)
         wrong[i] = good();
     wrong[0].workers = 0;
@@ -47,7 +49,7 @@ static void test_attributes_are_checked(void)
         CU_ASSERT_EQUAL_FATAL(kofn_fabric_open(&attr, &fabric), 0);
         kofn_caught_reset(&caught);
         wrong[i].log = &caught.log;
-        rc = kofn__server_open(&wrong[i], kofn_transport_find("self"), fabric, &server);
+        rc = kofn__server_open(&wrong[i], &blind, fabric, &server);
         CU_ASSERT_EQUAL(rc, i == 8 ? KOFN_UNSUPPORTED : KOFN_INVALID);
         CU_ASSERT(kofn_caught_one(&caught, words[i]));
         CU_ASSERT_PTR_NULL(server);

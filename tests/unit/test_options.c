@@ -311,7 +311,6 @@ static void test_terms_must_fit(void)
     CU_ASSERT(unfit("-a sync -u 2", "one local update"));
     CU_ASSERT(unfit("-a sync --momentum 0.9", "momentum"));
     CU_ASSERT(unfit("-n 4 --quorum 5", "quorum"));
-    CU_ASSERT(unfit("--publish pull", "eager or on-close"));
     CU_ASSERT(unfit("-n 8 --straggler rank=8,factor=2", "straggler"));
 }
 
