@@ -33,7 +33,9 @@ static const char *show_value(const struct kofn_forecast *forecast, enum kofn_qu
 
 static const char *show_publish(enum kofn_publish publish)
 {
-    return publish == KOFN_PUBLISH_EAGER ? "eager" : "on-close";
+    static const char *const names[] = {"eager", "on-close", "pull"};
+
+    return names[publish];
 }
 
 /* Every quantity of one job, and how it is known. */

@@ -152,11 +152,11 @@ static int check_transport(struct check *check)
 
     if (!conf->transport) /* simulated: it can do everything */
         return 0;
-    if (conf->publish == KOFN_PUBLISH_PULL)
+    if (conf->publish == KOFN_PUBLISH_PULL && !(conf->transport->capabilities & KOFN_CAP_READ))
         return kofn_error(check->log, KOFN_INVALID,
-                          "%s: pull can only be simulated: servers do not read their workers' "
-                          "memory yet; use eager or on-close",
-                          where(check, "publish"));
+                          "%s: a server cannot read its workers' memory over %s; use eager or "
+                          "on-close",
+                          where(check, "publish"), conf->transport->name);
     return 0;
 }
 

@@ -94,7 +94,6 @@ run 2 "--beta: 1 is too large" -a overlap --beta 1
 run 2 "only the workers of overlap" -a local --alpha 0.5
 run 2 "only the workers of overlap" --beta 0.5
 run 2 "quorum" --quorum 3
-run 2 "eager or on-close" --publish pull
 run 2 "straggler" -n 8 --straggler rank=9,factor=2
 run 2 "quadratic has no accuracy" --model quadratic --target-accuracy 0.5
 run 2 "--json already" --record result.json

@@ -16,10 +16,11 @@ job()
     grep -q '"method": "measured"' "$name.json" || fail "$name: not measured?"
 }
 
-# every algorithm and both ways to publish reach on synthetic data what a network can and a linear model cannot
+# every algorithm and all ways to publish reach on synthetic data what a network can and a linear model cannot
 synthetic="-n 4 --model mlp --delay exp:2ms --rounds 2000 --target-accuracy 0.8 --eval-every 0.2"
 job stsyn $synthetic -a stsyn -k 3 -u 10
 job on-close $synthetic -a stsyn -k 3 -u 10 --publish on-close
+job pull $synthetic -a stsyn -k 3 -u 10 --publish pull
 job fednova $synthetic -a stsyn -k 3 -u 10 --weights fednova --split dirichlet:0.5
 job local $synthetic -a local -u 10
 job overlap $synthetic -a overlap -u 10 --beta 0.5 --lr 0.2
@@ -37,7 +38,7 @@ for over in ksync kbatch-sync kasync kbatch-async; do
     holds "$(value k over-$over.json) == 1 && $(value k_last over-$over.json) > 1" "adasync over $over: K"
 done
 holds "$(value accuracy fednova.json) >= 0.75" "fednova, whose workers have classes of their own: accuracy"
-for name in stsyn on-close local overlap sync ksync kbatch-sync kasync kbatch-async \
+for name in stsyn on-close pull local overlap sync ksync kbatch-sync kasync kbatch-async \
     over-ksync over-kbatch-sync over-kasync over-kbatch-async; do
     holds "$(value accuracy $name.json) >= 0.8" "$name: accuracy"
 done
@@ -48,6 +49,12 @@ sed -n '/"rank": 3/,/}/p' straggler.json >rank3.json
 holds "$(value merged rank3.json) + $(value late rank3.json) > 0" "straggler: merged"
 holds "$(value first_k rank3.json) <= 4" "straggler: among the first K"
 grep -q '"cause": "compute"' rank3.json || fail "straggler: its cause is not named: $(cat rank3.json)"
+
+# its publications are read when a round closes: it is merged, round for round, without being waited for
+job pulled -n 4 -k 3 -u 10 --publish pull --model softmax --delay exp:5ms --straggler rank=3,factor=5 --rounds 40
+holds "$(value publications_mean pulled.json) <= 4 && $(value uploads_mean pulled.json) > 3" "pull: publications"
+sed -n '/"rank": 3/,/}/p' pulled.json >rank3.json
+holds "$(value merged rank3.json) > 30 && $(value lost rank3.json) == 0" "pull: the straggler's updates"
 
 # the record holds finished updates and those that were cut off
 job record -n 4 -k 2 -u 5 --delay exp:5ms --rounds 20 --record trace.csv

@@ -33,6 +33,15 @@ for model in softmax quadratic; do
         same "$engine"
     done
 done
+# nor on who moves them: what is read when a round closes is what would have been sent
+for transport in shm tcp; do
+    # shellcheck disable=SC2086
+    timeout 120 "$kofn" run $softmax -t $transport --publish pull --json pull.json >pull.out 2>&1 ||
+        fail "pull over $transport: $(tail -3 pull.out)"
+    for key in loss accuracy rounds; do
+        [ "$(value $key pull.json)" = "$(value $key softmax.json)" ] || fail "pull over $transport: $key is $(value $key pull.json)"
+    done
+done
 [ "$(value rounds softmax.json)" -eq 40 ] || fail "rounds: $(cat softmax.json)"
 awk "BEGIN { exit !($(value accuracy softmax.json) > 0.6) }" || fail "softmax has not learnt: $(cat softmax.json)"
 
