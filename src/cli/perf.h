@@ -24,7 +24,6 @@
 #ifndef KOFN_CLI_PERF_H
 #define KOFN_CLI_PERF_H
 
-#include "base/backoff.h"
 #include "cli/cli.h"
 #include "cli/perf_order.h"
 #include "cli/perf_report.h"
@@ -75,7 +74,6 @@ struct kofn_perf_link {
     const char *bind; /* without a channel: the host a hub is reached at; "" = any of this one's */
     struct kofn_geometry geometry;
     struct kofn_hub *hub;
-    struct kofn_backoff backoff; /* of waits for what arrives at it */
     struct kofn_endpoint *endpoint;
     void *source;      /* a payload; NULL where buffers need not be filled to be sent */
     uint32_t released; /* modulo 256: what the newest gate says */

@@ -21,16 +21,18 @@ static int await(struct kofn_perf_link *link, uint64_t sequence)
 static int ping(struct kofn_perf_link *link, const struct kofn_perf_order *order,
                 struct kofn_perf_times *times)
 {
-    uint64_t all = order->warm_up + order->iterations;
+    uint64_t all = order->warm_up + order->iterations, before = 0;
     int rc = 0;
 
-    for (uint64_t i = 1; i <= all && !rc; i++) {
-        uint64_t began = kofn_now_ns();
+    for (uint64_t i = 1; i <= all + 1 && !rc; i++) {
+        uint64_t now = kofn_now_ns(); /* the end of one trip, and the start of the next */
 
-        rc = kofn_perf_publish(link, i);
-        rc = rc ? rc : await(link, i);
-        if (!rc && i > order->warm_up)
-            kofn_perf_times_record(times, (kofn_now_ns() - began) / 2);
+        rc = i <= all ? kofn_perf_publish(link, i) : 0;
+        if (i > order->warm_up + 1) /* while that is on its way */
+            kofn_perf_times_record(times, (now - before) / 2);
+        before = now;
+        if (!rc && i <= all)
+            rc = await(link, i);
     }
     return rc;
 }

@@ -1,5 +1,6 @@
 /* The two ends of a transport in two processes, and what the tests are made of. */
 #include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +13,7 @@
 
 /* ---- hubs and endpoints ---- */
 
-/* Without sleeping a wait spins, in the transport's manner: it gives way to whom it would starve.
- */
+/* Of the transport's own waits; those of the tests never sleep unless they are to: see spin(). */
 static uint64_t spin_of(const struct kofn_perf_conf *conf)
 {
     return conf->sleeps ? 0 : KOFN_FOREVER;
@@ -44,7 +44,6 @@ int kofn_perf_open_hub(struct kofn_perf_link *link, const struct kofn_perf_order
     if (rc)
         return rc;
     attr.slot = attr.model = link->geometry;
-    kofn_backoff_init(&link->backoff, attr.spin, 0);
     return conf->ops->hub_open(&attr, &link->hub);
 }
 
@@ -157,6 +156,17 @@ void kofn_perf_unlink(struct kofn_perf_link *link)
 
 /* ---- what the tests are made of ---- */
 
+/* A turn of a wait that never sleeps. Now and then the core is offered to whoever else is to run on
+ * it: true, a good time for what need not be done in every turn.
+ */
+static bool spin(uint32_t *turns)
+{
+    if (KOFN_LIKELY(++*turns % KOFN_BACKOFF_BATCH))
+        return false;
+    sched_yield();
+    return true;
+}
+
 /* A wait has come back without what it is for. @began, @next: its start, and when to look at the
  * other side again; 0 = not yet. Returns what kofn_perf_overdue() does.
  */
@@ -180,15 +190,12 @@ int kofn_perf_poll(struct kofn_perf_link *link, struct kofn_arrival *arrivals, i
     uint32_t turns = 0;
     int count, rc = 0;
 
-    kofn_backoff_reset(&link->backoff);
     while (!(count = ops->hub_poll(link->hub, arrivals, max))) {
-        bool slept = kofn_backoff_step(&link->backoff) == KOFN_BACKOFF_SLEEP;
-
-        if (slept)
+        if (link->conf->sleeps)
             rc = ops->hub_wait(link->hub, deadline);
         if (rc && rc != KOFN_INTERRUPTED)
             return rc;
-        if ((slept || ++turns % KOFN_BACKOFF_BATCH == 0) && kofn_now_ns() >= deadline)
+        if ((link->conf->sleeps || spin(&turns)) && kofn_now_ns() >= deadline)
             return 0;
     }
     return count;
@@ -196,9 +203,15 @@ int kofn_perf_poll(struct kofn_perf_link *link, struct kofn_arrival *arrivals, i
 
 int kofn_perf_collect(struct kofn_perf_link *link, struct kofn_arrival *arrivals, int max)
 {
-    uint64_t began = kofn_now_ns(), next = began + KOFN_PERF_SLICE_NS;
-    int count, rc;
+    uint64_t began, next;
+    int count = 0, rc;
 
+    for (int i = 0; !link->conf->sleeps && i < KOFN_BACKOFF_BATCH && !count; i++)
+        count = link->conf->ops->hub_poll(link->hub, arrivals, max);
+    if (count)
+        return count;
+    began = kofn_now_ns();
+    next = began + KOFN_PERF_SLICE_NS;
     while (!(count = kofn_perf_poll(link, arrivals, max, next))) {
         next += KOFN_PERF_SLICE_NS;
         rc = kofn_perf_overdue(link, began);
@@ -212,21 +225,21 @@ int kofn_perf_await_credit(struct kofn_perf_link *link, uint64_t sequence)
 {
     const struct kofn_transport_ops *ops = link->conf->ops;
     uint64_t began = 0, next = 0;
+    uint32_t turns = 0;
 
     while (!kofn_credit_granted(&link->geometry, sequence, link->released)) {
         uint64_t word = kofn_peer_load64(&link->endpoint->block->gate);
         struct kofn_gate gate;
-        int rc;
+        int rc = 0;
 
         /* a gate that is torn, or not there yet, is no news */
         if (kofn_gate_unpack(word, &gate) && gate.released != link->released) {
             link->released = gate.released;
             continue;
         }
-        rc = look_after(link, kofn_now_ns(), &began, &next);
-        if (rc)
-            return rc;
-        rc = ops->endpoint_wait(link->endpoint, word, next);
+        if (link->conf->sleeps || spin(&turns))
+            rc = look_after(link, kofn_now_ns(), &began, &next);
+        rc = rc ? rc : ops->endpoint_wait(link->endpoint, word, link->conf->sleeps ? next : 0);
         if (rc && rc != KOFN_INTERRUPTED)
             return rc;
     }
@@ -237,16 +250,17 @@ int kofn_perf_await_left(const struct kofn_perf_link *link, uint64_t sequence)
 {
     const struct kofn_transport_ops *ops = link->conf->ops;
     uint64_t began = 0, next = 0;
-    struct kofn_backoff backoff;
+    uint32_t turns = 0;
     int rc = ops->endpoint_left(link->endpoint, sequence);
 
     if (KOFN_LIKELY(rc != KOFN_AGAIN))
         return rc;
-    kofn_backoff_init(&backoff, spin_of(link->conf), 0);
     while ((rc = ops->endpoint_left(link->endpoint, sequence)) == KOFN_AGAIN) {
-        if (kofn_backoff_step(&backoff) == KOFN_BACKOFF_SLEEP)
+        if (link->conf->sleeps)
             ops->endpoint_wait(link->endpoint, kofn_peer_load64(&link->endpoint->block->gate),
                                kofn_now_ns() + NAP_NS);
+        else if (!spin(&turns))
+            continue;
         rc = look_after(link, kofn_now_ns(), &began, &next);
         if (rc)
             return rc;
