@@ -149,6 +149,11 @@ static void add_verbs_poll(void)
 {
     add_on_device("verbs-poll", "mode=poll unsafe-poll=yes");
 }
+
+static void add_verbs_rdmacm(void)
+{
+    add_on_device("verbs-rdmacm", "connect=rdmacm");
+}
 #endif
 
 static const struct kofn_suite suites[] = {
@@ -163,6 +168,7 @@ static const struct kofn_suite suites[] = {
     {"verbs", add_verbs},
     {"verbs-atomic", add_verbs_atomic},
     {"verbs-poll", add_verbs_poll},
+    {"verbs-rdmacm", add_verbs_rdmacm},
 #endif
     {"fabric", contract_add_fabric},
     {"isolation", contract_add_isolation},

@@ -1,4 +1,4 @@
-"""What transport.h promises, over verbs: every way in which a publication can arrive."""
+"""What transport.h promises, over verbs: every way in which a publication can arrive, and connections be made."""
 
 ROUNDS = 50  # of tests that repeat something very often: a guest is slow
 
@@ -14,4 +14,4 @@ def suite(name):
     return test
 
 
-TESTS = [suite("verbs"), suite("verbs-atomic"), suite("verbs-poll")]
+TESTS = [suite("verbs"), suite("verbs-atomic"), suite("verbs-poll"), suite("verbs-rdmacm")]

@@ -13,6 +13,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* How the connection manager fails, besides with the event of a step: not at all, without any event
+ * from the step after the first on, by leading elsewhere, by swallowing confirmations.
+ */
+enum {
+    FAKE_MANAGER_WORKS = -1,
+    FAKE_MANAGER_SILENT = -2,
+    FAKE_MANAGER_OTHER_DEVICE = -3,
+    FAKE_MANAGER_UNCONFIRMED = -4
+};
+
 /* What the device is; fake_reset() makes it what it is here. */
 struct fake_device {
     bool present, active; /* true */
@@ -25,6 +35,7 @@ struct fake_device {
     enum ibv_transport_type transport;
     uint8_t link_layer; /* Ethernet */
     bool handles;       /* address handles can be made */
+    int manager;        /* of connections: how it fails, an enum rdma_cm_event_type, or below */
 };
 extern struct fake_device fake_device;
 

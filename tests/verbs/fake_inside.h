@@ -1,5 +1,5 @@
 /* fake_inside.h: the parts of the fake device: fake_objects.c has what is made and destroyed,
- * fake_queues.c what moves.
+ * fake_queues.c what moves, fake_cm.c the connection manager.
  */
 #ifndef KOFN_TESTS_VERBS_FAKE_INSIDE_H
 #define KOFN_TESTS_VERBS_FAKE_INSIDE_H
@@ -76,6 +76,9 @@ extern struct fake_world fake_world;
 
 void fake_lock(void);
 void fake_unlock(void);
+
+/* A context of @device, of the fake one if it is NULL, which is there for ever. */
+struct ibv_context *fake_context_of(struct ibv_device *device);
 
 /* True, with errno set, if this call is the one that is to fail. Takes the lock itself. */
 bool fake_fails(const char *function);

@@ -40,7 +40,8 @@ __attribute__((constructor)) static void describe(void)
                                        .atomic = IBV_ATOMIC_HCA,
                                        .transport = IBV_TRANSPORT_IB,
                                        .link_layer = IBV_LINK_LAYER_ETHERNET,
-                                       .handles = true};
+                                       .handles = true,
+                                       .manager = FAKE_MANAGER_WORKS};
 }
 
 static void count(int change)
@@ -137,6 +138,17 @@ struct ibv_context *ibv_open_device(struct ibv_device *of)
     fake_world.live++;
     fake_unlock();
     return &context->context;
+}
+
+struct ibv_context *fake_context_of(struct ibv_device *of)
+{
+    static struct ibv_context own = {.device = &device};
+    static struct ibv_context other;
+
+    if (!of)
+        return &own;
+    other.device = of;
+    return &other;
 }
 
 int ibv_close_device(struct ibv_context *base)

@@ -51,14 +51,22 @@ static void add_plain(void)
     contract_add(&fixture);
 }
 
+/* Connections are made by the connection manager. */
+static void add_rdmacm(void)
+{
+    static const struct contract_fixture fixture = {.name = "fake-rdmacm",
+                                                    .ops = &kofn_verbs,
+                                                    .options = "connect=rdmacm",
+                                                    .concurrent = true,
+                                                    .one_process = true};
+
+    contract_add(&fixture);
+}
+
 static const struct kofn_suite suites[] = {
-    {"fake-imm", add_imm},
-    {"fake-atomic", add_atomic},
-    {"fake-poll", add_poll},
-    {"fake-no-inline", add_plain},
-    {"pure", verbs_add_pure},
-    {"devices", verbs_add_devices},
-    {"failures", verbs_add_failures},
+    {"fake-imm", add_imm},          {"fake-atomic", add_atomic}, {"fake-poll", add_poll},
+    {"fake-no-inline", add_plain},  {"fake-rdmacm", add_rdmacm}, {"pure", verbs_add_pure},
+    {"devices", verbs_add_devices}, {"cm", verbs_add_cm},        {"failures", verbs_add_failures},
     {"faults", verbs_add_faults},
 };
 

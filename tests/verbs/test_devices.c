@@ -1,5 +1,7 @@
 /* Which device is used, what it must be able to do, and what is said if it is not. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -37,6 +39,13 @@ static void test_no_device_is_said(void)
     CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_LOST);
     CU_ASSERT(kofn_caught_one(&caught, "there is none"));
     fake_reset();
+    fake_fail("ibv_get_device_list", 1, ENOSYS);
+    CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_UNSUPPORTED);
+    CU_ASSERT(kofn_caught_one(&caught, "modprobe ib_uverbs"));
+    fake_fail("ibv_open_device", 1, EACCES);
+    CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_LOST);
+    CU_ASSERT(kofn_caught_one(&caught, "fake0 cannot be opened (permissions?)"));
+    fake_fail(NULL, 0, 0);
     fake_device.active = false;
     CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_LOST);
     CU_ASSERT(kofn_caught_one(&caught, "fake0 port 1 is down"));
@@ -65,6 +74,17 @@ static void test_software_devices_are_named(void)
     CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_LOST);
     CU_ASSERT(kofn_caught_one(&caught, "device=NAME"));
     CU_ASSERT_EQUAL(open_hub("device=fake0", &caught), 0);
+    CU_ASSERT_EQUAL(open_hub("device==fake0", &caught), 0);
+    CU_ASSERT_EQUAL(open_hub("device=^mlx5_0", &caught), KOFN_LOST); /* that names another */
+    CU_ASSERT(kofn_caught_one(&caught, "device=NAME"));
+    CU_ASSERT_EQUAL(open_hub("device=^fake0", &caught), KOFN_LOST);
+    CU_ASSERT(kofn_caught_one(&caught, "not among those asked for"));
+    setenv("NCCL_IB_HCA", "fake0", 1); /* a hint names none: it was meant for others */
+    CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_LOST);
+    unsetenv("NCCL_IB_HCA");
+    setenv("KOFN_VERBS_DEVICE", "fake0", 1);
+    CU_ASSERT_EQUAL(open_hub(NULL, &caught), 0);
+    unsetenv("KOFN_VERBS_DEVICE");
     fake_reset();
 }
 
@@ -185,6 +205,95 @@ static void test_memlock_is_explained(void)
     fake_reset();
 }
 
+/* ---- what `kofn info` says ---- */
+
+/* What was found, a line each. */
+struct findings {
+    char text[4096];
+};
+
+static void find(void *arg, const char *what, const char *text)
+{
+    struct findings *findings = arg;
+    size_t used = strlen(findings->text);
+
+    snprintf(findings->text + used, sizeof(findings->text) - used, "%s: %s\n", what, text);
+}
+
+static bool found(const char *options, const char *part)
+{
+    struct findings findings = {""};
+    bool there;
+
+    kofn_verbs.describe(options, find, &findings);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+    there = strstr(findings.text, part);
+    if (!there)
+        printf("# wanted \"%s\", found:\n# %s\n", part, findings.text);
+    return there;
+}
+
+/* A device that works is described with its port, the address that is used and the others, and is
+ * the choice.
+ */
+static void test_devices_are_described(void)
+{
+    CU_ASSERT(found(NULL, "fake0: firmware not known, NUMA node not known\n"));
+    CU_ASSERT(found(NULL, "fake0:1: active, Ethernet, MTU 4096, GID 2 10.9.8.7 (RoCE v2), traffic "
+                          "class 106\n"));
+    CU_ASSERT(found(NULL, "fake0:1 GIDs: 2 10.9.8.7 (RoCE v2), 0 fe80::1 (RoCE v2), 1 10.9.8.7 "
+                          "(RoCE v1)\n"));
+    CU_ASSERT(found(NULL, "choice: fake0 port 1\n"));
+    CU_ASSERT(found("gid=1 mtu=1024", "MTU 4096 (used: 1024), GID 1 10.9.8.7 (RoCE v1)"));
+    fake_device.link_layer = IBV_LINK_LAYER_INFINIBAND;
+    CU_ASSERT(found(NULL, "fake0:1: active, InfiniBand, MTU 4096, LID 7, traffic class 0\n"));
+    fake_reset();
+}
+
+/* One that cannot be used is described with the reason, and the choice is none. */
+static void test_what_is_not_used_has_a_reason(void)
+{
+    CU_ASSERT(found("device=mlx5_0", "not used: it is not among those asked for"));
+    CU_ASSERT(found("device=mlx5_0", "choice: none can be used\n"));
+    CU_ASSERT(found("port=2", "fake0:1: active, Ethernet, MTU 4096, GID 2"));
+    CU_ASSERT(found("port=2", "choice: none can be used\n"));
+    CU_ASSERT(found("speed=9", "options: verbs: has no option \"speed\""));
+    fake_device.vendor = 0xffffff;
+    CU_ASSERT(found(NULL, "not used: it is a software device, which is only used if named"));
+    CU_ASSERT(found("device=^other", "choice: none can be used\n"));
+    CU_ASSERT(found("device=fake0", "choice: fake0 port 1\n"));
+    fake_reset();
+    fake_device.active = false;
+    CU_ASSERT(found(NULL, "fake0:1: down, Ethernet; not used: it is down\n"));
+    fake_reset();
+    fake_device.handles = false;
+    CU_ASSERT(found(NULL, "has no GID that works: does its interface have an address?\n"));
+    fake_reset();
+    fake_device.transport = IBV_TRANSPORT_IWARP;
+    CU_ASSERT(found(NULL, "not used: it is iWARP, which has no immediates"));
+    fake_reset();
+}
+
+/* Without devices, or where they cannot be asked, that is what is described. */
+static void test_no_device_is_described(void)
+{
+    static const char *const calls[] = {"ibv_open_device", "ibv_query_device", "ibv_query_port",
+                                        "ibv_alloc_pd"};
+
+    fake_device.present = false;
+    CU_ASSERT(found(NULL, "devices: none\n"));
+    fake_reset();
+    fake_fail("ibv_get_device_list", 1, ENOSYS);
+    CU_ASSERT(found(NULL, "(is the module ib_uverbs loaded?)\n"));
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(calls); i++) {
+        fake_fail(calls[i], 1, ENOMEM);
+        CU_ASSERT(found(NULL, "not used: it "));
+        fake_fail(calls[i], 1, ENOMEM);
+        CU_ASSERT(found(NULL, "choice: none can be used\n"));
+    }
+    fake_reset();
+}
+
 void verbs_add_devices(void)
 {
     CU_pSuite suite = CU_add_suite("devices", NULL, NULL);
@@ -196,4 +305,7 @@ void verbs_add_devices(void)
     CONTRACT_TEST(suite, test_polling_needs_a_promise);
     CONTRACT_TEST(suite, test_less_inline_will_do);
     CONTRACT_TEST(suite, test_memlock_is_explained);
+    CONTRACT_TEST(suite, test_devices_are_described);
+    CONTRACT_TEST(suite, test_what_is_not_used_has_a_reason);
+    CONTRACT_TEST(suite, test_no_device_is_described);
 }

@@ -13,6 +13,9 @@
 #define PAGE_BITS 12 /* queue pair numbers have 24 bits: a table of tables */
 #define PAGE_OWNERS (1u << PAGE_BITS)
 #define UPKEEP_POLLS 4096
+#define LOOK_POLLS 16 /* how often what has time is looked at: completions of what was sent */
+#define OWED_MOST                                                                                  \
+    4u /* receive requests that may be owed while more comes in: of NOTES spare ones */
 #define UPKEEP_NS (5 * KOFN_NS_PER_MS)
 
 /* ---- whose queue pair is it ---- */
@@ -68,7 +71,7 @@ void kofn__verbs_hub_fail(struct kofn__verbs_hub *hub, uint32_t rank, enum ibv_w
                           uint32_t vendor)
 {
     struct kofn__verbs_member *member = &hub->members[rank];
-    char text[KOFN__VERBS_GID_TEXT];
+    char text[KOFN__VERBS_GID_TEXT], why[KOFN__VERBS_FAILURE_TEXT];
     union ibv_gid gid;
 
     if (member->failed)
@@ -81,10 +84,9 @@ void kofn__verbs_hub_fail(struct kofn__verbs_hub *hub, uint32_t rank, enum ibv_w
         return; /* of one that was taken out, nothing else was to be expected */
     hub->failures++;
     memcpy(gid.raw, member->peer.gid, sizeof(gid.raw));
-    kofn_log(hub->hub.log, KOFN_LOG_WARN,
-             "verbs: %s: rank %u (%s, QP 0x%x): %s (status %d, vendor error 0x%x)", hub->port.name,
+    kofn_log(hub->hub.log, KOFN_LOG_WARN, "verbs: %s: rank %u (%s, QP 0x%x): %s", hub->port.name,
              rank, kofn__verbs_gid_print(&gid, text), member->peer.qpn[0],
-             kofn__verbs_completion_text(status), (int)status, vendor);
+             kofn__verbs_failure_text(&hub->port, status, vendor, why));
 }
 
 /* ---- receive completions ---- */
@@ -168,7 +170,7 @@ static void take_receives(struct kofn__verbs_hub *hub)
         count = ibv_poll_cq(hub->receive, BATCH, completions);
         for (int i = 0; i < count; i++)
             received(hub, &completions[i]);
-        if (count > 0)
+        if (hub->owed[0] + hub->owed[1] > (count > 0 ? OWED_MOST : 0)) /* else there is time */
             kofn__verbs_hub_replenish(hub);
     } while (count == BATCH);
 }
@@ -211,6 +213,7 @@ static void upkeep(struct kofn__verbs_hub *hub, uint64_t now)
     if (now - hub->upkeep_ns < UPKEEP_NS)
         return;
     hub->upkeep_ns = now;
+    kofn__verbs_listen_events(hub, 0);
     if (kofn__verbs_port_events(&hub->port) && !hub->lost) {
         hub->lost = true;
         for (uint32_t rank = 0; rank < hub->hub.workers; rank++)
@@ -278,10 +281,12 @@ static int report_failure(struct kofn__verbs_hub *hub, struct kofn_arrival *arri
 int kofn__verbs_hub_poll(struct kofn_hub *base, struct kofn_arrival *arrivals, int max)
 {
     struct kofn__verbs_hub *hub = kofn__verbs_hub(base);
+    bool has_time = ++hub->polls % LOOK_POLLS == 0;
     int count;
 
-    take_receives(hub);
-    if (hub->busy || (++hub->polls & 15) == 0)
+    if (hub->mode == KOFN__VERBS_IMM || has_time) /* elsewhere memory says what has arrived */
+        take_receives(hub);
+    if (hub->busy || has_time)
         take_sends(hub);
     if (KOFN_UNLIKELY(hub->polls >= UPKEEP_POLLS))
         upkeep(hub, kofn_now_ns());

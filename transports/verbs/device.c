@@ -12,6 +12,24 @@
 #include "transports/verbs/inspect.h"
 
 #define PEER_NS (10 * KOFN_NS_PER_S)
+#define TIMEOUT_MIN 8  /* 1 ms */
+#define TIMEOUT_MAX 21 /* 8.6 s */
+
+uint8_t kofn__verbs_timeout(uint64_t limit, uint32_t retries)
+{
+    uint8_t exponent = TIMEOUT_MIN;
+
+    while (exponent < TIMEOUT_MAX && (UINT64_C(4096) << (exponent + 1)) * (retries + 1) <= limit)
+        exponent++;
+    return exponent;
+}
+
+uint8_t kofn__verbs_port_timeout(const struct kofn__verbs_port *port)
+{
+    return port->options.timeout
+               ? (uint8_t)port->options.timeout
+               : kofn__verbs_timeout(port->peer_limit, (uint32_t)port->options.retries);
+}
 
 /* Why the last device was not taken: what is said if none is. */
 struct search {

@@ -48,6 +48,14 @@ bool kofn__verbs_port_events(struct kofn__verbs_port *port);
 struct ibv_mr *kofn__verbs_register(struct kofn__verbs_port *port, const char *what, void *address,
                                     size_t bytes, unsigned access);
 
+/* Time until a device sends again what was not acknowledged, as 4.096 us * 2^n: so that all
+ * @retries end within @limit ns. Pure.
+ */
+uint8_t kofn__verbs_timeout(uint64_t limit, uint32_t retries);
+
+/* The same of @port: as asked for, else within its peer_limit. */
+uint8_t kofn__verbs_port_timeout(const struct kofn__verbs_port *port);
+
 static inline uint32_t kofn__verbs_mtu_bytes(enum ibv_mtu mtu)
 {
     return 128u << mtu;

@@ -41,9 +41,11 @@ void kofn__verbs_endpoint_close(struct kofn_endpoint *base)
 {
     struct kofn__verbs_endpoint *endpoint = kofn__verbs_endpoint(base);
 
+    kofn__verbs_call_stop(&endpoint->call);
     linger(endpoint);
     for (int i = 0; i < KOFN__VERBS_PAIRS; i++)
         kofn__verbs_lane_close(&endpoint->lanes[i]);
+    kofn__verbs_call_end(&endpoint->call);
     for (int i = 0; i < KOFN__VERBS_MEMORIES; i++)
         if (endpoint->regions[i])
             ibv_dereg_mr(endpoint->regions[i]);
@@ -167,6 +169,7 @@ static void fill_answer(struct kofn__verbs_endpoint *endpoint, struct kofn__verb
     kofn__verbs_end_fill(&answer->end, &endpoint->port, endpoint->lanes);
     memset(answer->address, 0, sizeof(answer->address));
     answer->port = 0;
+    answer->nonce = 0;
     for (int i = 0; i < KOFN__VERBS_MEMORIES; i++)
         answer->memories[i] = (struct kofn__verbs_memory){
             .address = (uintptr_t)endpoint->regions[i]->addr, .key = endpoint->regions[i]->rkey};
@@ -182,8 +185,12 @@ static int connect_hub(struct kofn__verbs_endpoint *endpoint, struct kofn__verbs
         return kofn_error(endpoint->endpoint.log, KOFN_PROTOCOL, "verbs: rank %u: the server: %s",
                           endpoint->endpoint.rank, why);
     fill_answer(endpoint, answer);
-    rc = kofn__verbs_connect(&endpoint->port, endpoint->lanes, &answer->end, &endpoint->offer.end,
-                             IBV_ACCESS_REMOTE_WRITE, endpoint->endpoint.rank);
+    if (endpoint->offer.connect == KOFN__VERBS_RDMACM)
+        rc = kofn__verbs_call(endpoint, &answer->end);
+    else
+        rc = kofn__verbs_connect(&endpoint->port, endpoint->lanes, &answer->end,
+                                 &endpoint->offer.end, IBV_ACCESS_REMOTE_WRITE,
+                                 endpoint->endpoint.rank);
     return rc ? rc : post_receives(endpoint, WAKES);
 }
 
@@ -240,7 +247,7 @@ int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struc
 int kofn__verbs_endpoint_fail(struct kofn__verbs_endpoint *endpoint, enum ibv_wc_status status,
                               uint32_t vendor)
 {
-    char text[KOFN__VERBS_GID_TEXT];
+    char text[KOFN__VERBS_GID_TEXT], why[KOFN__VERBS_FAILURE_TEXT];
     union ibv_gid gid;
 
     if (endpoint->failed)
@@ -248,14 +255,13 @@ int kofn__verbs_endpoint_fail(struct kofn__verbs_endpoint *endpoint, enum ibv_wc
     endpoint->failed = true;
     memcpy(gid.raw, endpoint->offer.end.gid, sizeof(gid.raw));
     return kofn_error(endpoint->endpoint.log, KOFN_GONE,
-                      "verbs: %s: rank %u: to the server (%s; GID %s, QP 0x%x): %s (status %d, "
-                      "vendor error 0x%x)",
+                      "verbs: %s: rank %u: to the server (%s; GID %s, QP 0x%x): %s",
                       endpoint->port.name, endpoint->endpoint.rank, endpoint->endpoint.server,
                       kofn__verbs_gid_print(&gid, text), endpoint->offer.end.qpn[0],
-                      kofn__verbs_completion_text(status), (int)status, vendor);
+                      kofn__verbs_failure_text(&endpoint->port, status, vendor, why));
 }
 
-static void take_sends(struct kofn__verbs_endpoint *endpoint)
+void kofn__verbs_endpoint_sent(struct kofn__verbs_endpoint *endpoint)
 {
     struct ibv_wc completions[BATCH];
     int count;
@@ -290,7 +296,7 @@ static void take_receives(struct kofn__verbs_endpoint *endpoint)
 
 void kofn__verbs_endpoint_progress(struct kofn__verbs_endpoint *endpoint)
 {
-    take_sends(endpoint);
+    kofn__verbs_endpoint_sent(endpoint);
     take_receives(endpoint);
 }
 
@@ -368,6 +374,8 @@ int kofn__verbs_endpoint_wait(struct kofn_endpoint *base, uint64_t seen, uint64_
     uint64_t now, state;
     int rc = 0;
 
+    if (kofn__verbs_endpoint_gone(endpoint))
+        return KOFN_GONE;
     kofn__verbs_beat_flush(endpoint);
     if (news(endpoint, seen))
         goto out;

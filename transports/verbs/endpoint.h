@@ -1,19 +1,33 @@
-/* endpoint.h: the inside of a worker's end. endpoint.c has its life and its waits, publish.c what
- * it sends, fetch.c models.
+/* endpoint.h: the inside of a worker's end. endpoint.c has its life and its waits, call.c its call
+ * of the hub over the connection manager, publish.c what it sends, fetch.c models.
  */
 #ifndef KOFN_TRANSPORTS_VERBS_ENDPOINT_H
 #define KOFN_TRANSPORTS_VERBS_ENDPOINT_H
 
+#include <pthread.h>
+
 #include "base/backoff.h"
 #include "base/mem.h"
+#include "transports/verbs/cm.h"
 #include "transports/verbs/lines.h"
-#include "transports/verbs/offer.h"
 
 /* What the hub writes, and small things of this side, in one piece of memory. */
 struct kofn__verbs_block {
     struct kofn_block block;
     KOFN_LINE_ALIGNED uint64_t beat; /* on its way, for devices that cannot inline it */
     uint64_t former[KOFN_DEPTH_MAX]; /* what an atomic operation found */
+};
+
+/* connect=rdmacm: the call of the hub; all 0 otherwise. */
+struct kofn__verbs_call {
+    struct rdma_event_channel *channel;
+    struct rdma_cm_id *ids[KOFN__VERBS_PAIRS];
+    struct kofn__verbs_end ours;
+    pthread_t thread;                  /* confirms what the hub accepts */
+    bool running;                      /* it has been started, and not been joined */
+    bool stop;                         /* it is to end */
+    int rc;                            /* how it has ended; */
+    char why[2 * KOFN__VERBS_CM_TEXT]; /* of a failure */
 };
 
 struct kofn__verbs_endpoint {
@@ -26,7 +40,8 @@ struct kofn__verbs_endpoint {
     struct kofn__verbs_block *block;
     struct kofn_memory block_memory, models, buffers;
     struct ibv_mr *regions[KOFN__VERBS_MEMORIES];
-    bool failed; /* the connection has, and that has been said */
+    struct kofn__verbs_call call;
+    bool failed; /* the connection has, and that has been said; or it is not known to be one yet */
 
     /* Publications and beats. */
     uint64_t sequence;              /* newest that was posted */
@@ -52,6 +67,26 @@ kofn__verbs_line(const struct kofn__verbs_endpoint *endpoint)
     return (const struct kofn__verbs_line *)(const void *)&endpoint->block->block;
 }
 
+/* ---- call.c ---- */
+
+/* Calls the hub, and leaves a thread behind that makes the connection ready when the hub has
+ * accepted. Queue pairs can be given receive requests then. Logged.
+ */
+int kofn__verbs_call(struct kofn__verbs_endpoint *endpoint, const struct kofn__verbs_end *ours);
+
+/* The rare part of kofn__verbs_endpoint_gone(). */
+bool kofn__verbs_call_failed(struct kofn__verbs_endpoint *endpoint);
+
+/* Ends the thread, in whatever state the call is; then, with its queue pairs gone, the call. */
+void kofn__verbs_call_stop(struct kofn__verbs_call *call);
+void kofn__verbs_call_end(struct kofn__verbs_call *call);
+
+/* True if nothing can be sent any more: to be asked before anything is. */
+static inline bool kofn__verbs_endpoint_gone(struct kofn__verbs_endpoint *endpoint)
+{
+    return KOFN_UNLIKELY(endpoint->failed) && kofn__verbs_call_failed(endpoint);
+}
+
 /* ---- endpoint.c ---- */
 
 int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struct kofn_offer *in,
@@ -59,7 +94,8 @@ int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struc
 void kofn__verbs_endpoint_close(struct kofn_endpoint *endpoint);
 int kofn__verbs_endpoint_wait(struct kofn_endpoint *endpoint, uint64_t seen, uint64_t deadline);
 
-/* Takes in completions. */
+/* Takes in completions of what was sent; all. */
+void kofn__verbs_endpoint_sent(struct kofn__verbs_endpoint *endpoint);
 void kofn__verbs_endpoint_progress(struct kofn__verbs_endpoint *endpoint);
 
 /* The connection has failed; says so, once. Returns KOFN_GONE. */

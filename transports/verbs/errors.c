@@ -12,7 +12,8 @@ const char *kofn__verbs_completion_text(enum ibv_wc_status status)
     switch (status) {
     case IBV_WC_RETRY_EXC_ERR:
         return "retry exceeded: the other side does not answer: it has ended, or the link is down; "
-               "from the start: wrong GID or MTU, or a firewall on UDP port 4791";
+               "from the start: wrong GID or MTU, a firewall on UDP port 4791, or a time-out too "
+               "short for this network (--peer-timeout)";
     case IBV_WC_RNR_RETRY_EXC_ERR:
         return "receiver not ready: the other side takes nothing in: it is overloaded or hangs";
     case IBV_WC_REM_ACCESS_ERR:
@@ -43,9 +44,38 @@ const char *kofn__verbs_completion_text(enum ibv_wc_status status)
         return "fatal error of the device: it must be reset";
     case IBV_WC_RESP_TIMEOUT_ERR:
         return "no response in time";
+    case IBV_WC_GENERAL_ERR:
+        return "general error: the device takes nothing that is to be sent: it was removed, or is "
+               "out of memory";
+    case IBV_WC_LOC_EEC_OP_ERR:
+    case IBV_WC_LOC_RDD_VIOL_ERR:
+    case IBV_WC_REM_INV_RD_REQ_ERR:
+    case IBV_WC_INV_EECN_ERR:
+    case IBV_WC_INV_EEC_STATE_ERR:
+        return "an error of reliable datagrams, which are not used: old firmware, or a broken "
+               "driver";
     default:
         return ibv_wc_status_str(status);
     }
+}
+
+const char *kofn__verbs_failure_text(const struct kofn__verbs_port *port, enum ibv_wc_status status,
+                                     uint32_t vendor, char text[KOFN__VERBS_FAILURE_TEXT])
+{
+    int used =
+        snprintf(text, KOFN__VERBS_FAILURE_TEXT, "%s (", kofn__verbs_completion_text(status));
+
+    if (status == IBV_WC_RETRY_EXC_ERR && port->routed)
+        used += snprintf(text + used, KOFN__VERBS_FAILURE_TEXT - (size_t)used, "GID index %u, ",
+                         port->gid.gid_index);
+    if (status == IBV_WC_RETRY_EXC_ERR)
+        used += snprintf(text + used, KOFN__VERBS_FAILURE_TEXT - (size_t)used,
+                         "MTU %u, %u tries of %.0f ms; ", port->mtu,
+                         (unsigned)port->options.retries + 1,
+                         4.096e-3 * (double)(1u << kofn__verbs_port_timeout(port)));
+    snprintf(text + used, KOFN__VERBS_FAILURE_TEXT - (size_t)used, "status %d, vendor error 0x%x)",
+             (int)status, vendor);
+    return text;
 }
 
 const char *kofn__verbs_event_text(enum ibv_event_type type, uint32_t port, char text[128])
@@ -75,6 +105,17 @@ const char *kofn__verbs_event_text(enum ibv_event_type type, uint32_t port, char
         break;
     case IBV_EVENT_SRQ_ERR:
         snprintf(text, 128, "a receive queue has failed; its connections are lost");
+        break;
+    case IBV_EVENT_PATH_MIG:
+    case IBV_EVENT_PATH_MIG_ERR:
+        snprintf(text, 128, "a connection was moved to another path, which is not asked for (%s)",
+                 ibv_event_type_str(type));
+        break;
+    case IBV_EVENT_COMM_EST:
+    case IBV_EVENT_SQ_DRAINED:
+    case IBV_EVENT_QP_LAST_WQE_REACHED:
+    case IBV_EVENT_SRQ_LIMIT_REACHED:
+        snprintf(text, 128, "nothing to worry about (%s)", ibv_event_type_str(type));
         break;
     case IBV_EVENT_QP_FATAL:
     case IBV_EVENT_QP_REQ_ERR:

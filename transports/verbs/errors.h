@@ -4,10 +4,18 @@
 
 #include <infiniband/verbs.h>
 
-#include "base/base.h"
+#include "transports/verbs/device.h"
+
+#define KOFN__VERBS_FAILURE_TEXT 384
 
 /* What a failed completion means, and the usual remedy: "retry exceeded: ...". */
 const char *kofn__verbs_completion_text(enum ibv_wc_status status);
+
+/* The same with what is known of the failure: "retry exceeded: ... (GID index 3, MTU 4096, 7 tries
+ * of 134 ms; status 12, vendor error 0x81)". Returns @text.
+ */
+const char *kofn__verbs_failure_text(const struct kofn__verbs_port *port, enum ibv_wc_status status,
+                                     uint32_t vendor, char text[KOFN__VERBS_FAILURE_TEXT]);
 
 /* What has happened to a device, a port or a queue: "port 1 is down". Returns @text.
  * @port  of a port's event

@@ -48,6 +48,8 @@ int kofn__verbs_endpoint_view(struct kofn_endpoint *base, const void **model,
     uint64_t sequence = newest(endpoint, &buffer);
     const void *payload = kofn_slot_payload(&base->model, endpoint->models.address, buffer);
 
+    if (kofn__verbs_endpoint_gone(endpoint))
+        return KOFN_GONE;
     ask(endpoint, sequence);
     kofn__verbs_endpoint_progress(endpoint);
     if (endpoint->failed)

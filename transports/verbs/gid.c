@@ -80,6 +80,13 @@ bool kofn__verbs_gid_parse(const char *text, union ibv_gid *gid)
     return true;
 }
 
+bool kofn__verbs_gid_wildcard(const union ibv_gid *gid)
+{
+    static const unsigned char none[4];
+
+    return is_zero(gid) || (is_ipv4(gid) && !memcmp(gid->raw + 12, none, sizeof(none)));
+}
+
 const char *kofn__verbs_gid_print(const union ibv_gid *gid, char text[KOFN__VERBS_GID_TEXT])
 {
     if (is_ipv4(gid))

@@ -26,6 +26,9 @@ size_t kofn__verbs_gid_order(struct ibv_gid_entry *entries, size_t count,
 /* "10.0.0.1", "fe80::1" as a GID; false if @text is neither. An index behind a % does not count. */
 bool kofn__verbs_gid_parse(const char *text, union ibv_gid *gid);
 
+/* True for "0.0.0.0" and "::". */
+bool kofn__verbs_gid_wildcard(const union ibv_gid *gid);
+
 /* "10.0.0.1" for one that holds an IPv4 address, else as IPv6. Returns @text. */
 const char *kofn__verbs_gid_print(const union ibv_gid *gid, char text[KOFN__VERBS_GID_TEXT]);
 

@@ -54,6 +54,7 @@ static void hub_close(struct kofn_hub *base)
     for (uint32_t rank = 0; hub->members && rank < base->workers; rank++)
         if (hub->members[rank].place != KOFN__VERBS_FREE)
             kofn__verbs_member_close(hub, rank);
+    kofn__verbs_listen_end(hub);
     close_queues(hub);
     if (hub->port.context)
         close_memory(hub);
@@ -235,6 +236,7 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
     rc = rc ? rc : allocate(hub);
     rc = rc ? rc : map_memory(hub, attr);
     rc = rc ? rc : open_queues(hub);
+    rc = rc ? rc : kofn__verbs_listen(hub, attr->bind);
     if (rc) {
         hub_close(&hub->hub);
         return rc;

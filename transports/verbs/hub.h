@@ -1,5 +1,6 @@
 /* hub.h: the inside of the hub. hub.c has its life, waiting and the table, member.c workers' coming
- * and going, arrive.c what comes in, words.c gates and receipts, push.c models.
+ * and going, accept.c connections of the connection manager, arrive.c what comes in, words.c gates
+ * and receipts, push.c models.
  */
 #ifndef KOFN_TRANSPORTS_VERBS_HUB_H
 #define KOFN_TRANSPORTS_VERBS_HUB_H
@@ -7,8 +8,8 @@
 #include "base/backoff.h"
 #include "base/mem.h"
 #include "proto/inbox.h"
+#include "transports/verbs/cm.h"
 #include "transports/verbs/lines.h"
-#include "transports/verbs/offer.h"
 
 #define KOFN__VERBS_SNAPSHOTS 2
 
@@ -63,6 +64,20 @@ struct kofn__verbs_member {
     struct kofn__verbs_end peer;    /* theirs, and the memory there */
     struct kofn__verbs_memory theirs[KOFN__VERBS_MEMORIES];
     struct ibv_mr *regions[KOFN__VERBS_HUB_MEMORIES];
+
+    /* connect=rdmacm */
+    struct rdma_cm_id *ids[KOFN__VERBS_PAIRS]; /* its calls; NULL = not yet */
+    uint32_t established;                      /* a bit for each of them that is */
+    char refused[KOFN__VERBS_CM_TEXT];         /* why one cannot be; "" */
+};
+
+/* connect=rdmacm: where workers call; all 0 otherwise. */
+struct kofn__verbs_listener {
+    struct rdma_event_channel *channel;
+    struct rdma_cm_id *id;
+    unsigned char address[16];
+    uint32_t port;
+    uint64_t strangers; /* that were refused */
 };
 
 /* A copy of a model, for workers whose links are too slow for the one that is published. */
@@ -83,6 +98,7 @@ struct kofn__verbs_arrived {
 struct kofn__verbs_hub {
     struct kofn_hub hub;
     struct kofn__verbs_port port;
+    struct kofn__verbs_listener listener;
     enum kofn__verbs_mode mode;
     struct kofn__verbs_member *members;
 
@@ -211,6 +227,28 @@ void kofn__verbs_push_close(struct kofn__verbs_hub *hub);
 uint32_t kofn__verbs_push_requests(const struct kofn__verbs_hub *hub);
 
 int kofn__verbs_hub_push(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
+
+/* ---- accept.c ---- */
+
+/* Listens for calls, if connect=rdmacm is asked for. @bind: the address of the control channel, or
+ * NULL. Logged.
+ */
+int kofn__verbs_listen(struct kofn__verbs_hub *hub, const char *bind);
+void kofn__verbs_listen_end(struct kofn__verbs_hub *hub);
+
+/* Takes in what has come, or comes before @deadline (0 = now): strangers are refused. Returns 0,
+ * KOFN_AGAIN if nothing has, KOFN_SYSTEM.
+ */
+int kofn__verbs_listen_events(struct kofn__verbs_hub *hub, uint64_t deadline);
+
+/* As kofn__verbs_connect(), of a worker that calls: waits for its calls and for its confirmation,
+ * for seconds at most.
+ */
+int kofn__verbs_accept(struct kofn__verbs_hub *hub, uint32_t rank,
+                       const struct kofn__verbs_end *theirs, unsigned access);
+
+/* The member's calls are over; its queue pairs are gone. */
+void kofn__verbs_accept_end(struct kofn__verbs_member *member);
 
 /* ---- member.c ---- */
 

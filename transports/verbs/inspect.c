@@ -150,7 +150,7 @@ const char *kofn__verbs_device_refused(const struct kofn__verbs_options *options
 {
     if (!kofn__verbs_filter_passes(&options->filter, name, 0))
         return "is not among those asked for";
-    if (soft && !(options->filter.named && options->filter.text[0]))
+    if (soft && !kofn__verbs_filter_names(&options->filter))
         return "is a software device, which is only used if named: device=NAME";
     return NULL;
 }

@@ -79,6 +79,10 @@ static void fill_offer(struct kofn__verbs_hub *hub, uint32_t rank, uint32_t epoc
                                         .model_payload = hub->hub.model.payload_bytes};
     if (getrandom(&offer->token, sizeof(offer->token), GRND_NONBLOCK) != sizeof(offer->token))
         offer->token = (uint32_t)kofn_now_ns();
+    if (getrandom(&offer->nonce, sizeof(offer->nonce), GRND_NONBLOCK) != sizeof(offer->nonce))
+        offer->nonce = kofn_now_ns();
+    memcpy(offer->address, hub->listener.address, sizeof(offer->address));
+    offer->port = hub->listener.port;
     kofn__verbs_end_fill(&offer->end, &hub->port, member->lanes);
     for (int i = 0; i < KOFN__VERBS_HUB_MEMORIES; i++)
         offer->memories[i] = (struct kofn__verbs_memory){
@@ -144,8 +148,9 @@ int kofn__verbs_hub_connect(struct kofn_hub *base, uint32_t rank, const struct k
         !kofn__verbs_offer_matches(&answer, &member->offer) ||
         !kofn__verbs_end_valid(&answer.end, &hub->port, &why))
         return kofn_error(base->log, KOFN_PROTOCOL, "verbs: rank %u: %s", rank, why);
-    rc = kofn__verbs_connect(&hub->port, member->lanes, &member->offer.end, &answer.end, access,
-                             rank);
+    rc = hub->listener.channel ? kofn__verbs_accept(hub, rank, &answer.end, access)
+                               : kofn__verbs_connect(&hub->port, member->lanes, &member->offer.end,
+                                                     &answer.end, access, rank);
     rc = rc ? rc : check_poll(hub, rank);
     if (rc)
         return rc;
@@ -209,6 +214,7 @@ void kofn__verbs_member_close(struct kofn__verbs_hub *hub, uint32_t rank)
     kofn__verbs_hub_disown(hub, rank);
     for (int i = 0; i < KOFN__VERBS_PAIRS; i++)
         kofn__verbs_lane_close(&member->lanes[i]);
+    kofn__verbs_accept_end(member);
     take_keys(hub, rank); /* those that were still in use */
     kofn__verbs_push_end(hub, rank);
     member->place = KOFN__VERBS_FREE;

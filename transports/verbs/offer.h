@@ -30,8 +30,9 @@ struct kofn__verbs_offer {
     uint64_t slot_payload, model_payload;
     struct kofn__verbs_end end;
     struct kofn__verbs_memory memories[KOFN__VERBS_MEMORIES];
-    unsigned char address[16]; /* rdma_cm: where the server listens */
+    unsigned char address[16]; /* rdma_cm: where the server listens, */
     uint32_t port, zero;
+    uint64_t nonce; /* and what a worker has to know that calls there */
 };
 KOFN_STATIC_ASSERT(sizeof(struct kofn__verbs_offer) <= KOFN_OFFER_BYTES, "an offer holds it");
 KOFN_STATIC_ASSERT(sizeof(struct kofn__verbs_offer) % 8 == 0, "no hidden padding at its end");

@@ -9,7 +9,7 @@
 #include "transports/transport.h"
 
 static const char *const modes[] = {"imm", "atomic", "poll", NULL};
-static const char *const connects[] = {"offers", "rdmacm", NULL};
+static const char *const connects[] = {"tcp", "rdmacm", NULL};
 static const char *const answers[] = {"no", "yes", NULL};
 
 /* All options but the device's. A number is in [min, max]; a choice is one of the words. */
@@ -35,7 +35,6 @@ static const struct entry {
     {"connect", offsetof(struct kofn__verbs_options, connect), 0, 0, 0, connects, NULL},
     {"unsafe-poll", offsetof(struct kofn__verbs_options, unsafe), 0, 0, 0, answers, NULL},
     {"relaxed", offsetof(struct kofn__verbs_options, relaxed), 0, 0, 0, answers, NULL},
-    {"windows", offsetof(struct kofn__verbs_options, windows), 0, 0, 0, answers, NULL},
 };
 
 const char *kofn__verbs_mode_name(uint32_t mode)
@@ -183,6 +182,13 @@ static bool item_is(struct kofn_text item, bool prefix, const char *name, uint32
     if (prefix)
         return !strncmp(device.start, name, device.length);
     return device.length == strlen(name) && !memcmp(device.start, name, device.length);
+}
+
+bool kofn__verbs_filter_names(const struct kofn__verbs_filter *filter)
+{
+    const char *list = filter->text + strspn(filter->text, "=");
+
+    return filter->named && *list && *list != '^';
 }
 
 bool kofn__verbs_filter_passes(const struct kofn__verbs_filter *filter, const char *name,

@@ -20,7 +20,7 @@ enum kofn__verbs_mode {
 };
 
 enum kofn__verbs_connect {
-    KOFN__VERBS_OFFERS, /* what is needed travels in the offers */
+    KOFN__VERBS_TCP,    /* what is needed travels in the offers, over the control channel */
     KOFN__VERBS_RDMACM, /* offers say where to connect with the RDMA connection manager */
 };
 
@@ -28,7 +28,7 @@ enum kofn__verbs_connect {
 struct kofn__verbs_filter {
     char text[256]; /* "" = all */
     bool prefix;    /* names need only begin so, unless "=" stands before the list (NCCL) */
-    bool named;     /* by the user of kofn: software devices may be used, too */
+    bool named;     /* by the user of kofn, not by a hint */
 };
 
 struct kofn__verbs_options {
@@ -46,7 +46,6 @@ struct kofn__verbs_options {
     uint64_t connect; /* enum kofn__verbs_connect */
     uint64_t unsafe;  /* 1: poll even if the device does not say that it may be done */
     uint64_t relaxed; /* 1: payload may be written in any order */
-    uint64_t windows; /* 1: a worker's slot is a memory window */
 };
 
 /* Reads @text, then what it does not say from the environment. KOFN_INVALID: logged, with what is
@@ -58,6 +57,11 @@ int kofn__verbs_options_read(struct kofn__verbs_options *options, const char *te
 /* May port @port of device @name be used? @port 0: any port of it? */
 bool kofn__verbs_filter_passes(const struct kofn__verbs_filter *filter, const char *name,
                                uint32_t port);
+
+/* True if the user of kofn has named devices: then software devices may be used, too. To exclude
+ * some names none.
+ */
+bool kofn__verbs_filter_names(const struct kofn__verbs_filter *filter);
 
 const char *kofn__verbs_mode_name(uint32_t mode);
 

@@ -183,16 +183,18 @@ static int make_room(struct kofn__verbs_endpoint *endpoint)
 int kofn__verbs_endpoint_publish(struct kofn_endpoint *base, const struct kofn_stamp *stamp)
 {
     struct kofn__verbs_endpoint *endpoint = kofn__verbs_endpoint(base);
-    struct chain chain = {.endpoint = endpoint};
+    struct chain chain; /* large: what is not used of it is not touched */
     uint64_t sequence = stamp->sequence;
     const char *from = kofn_slot_payload(&base->slot, base->buffers, sequence);
     int rc;
 
-    if (endpoint->failed)
+    if (kofn__verbs_endpoint_gone(endpoint))
         return KOFN_GONE;
     rc = make_room(endpoint);
     if (rc)
         return rc;
+    chain.endpoint = endpoint;
+    chain.count = 0;
     memcpy(kofn_slot_stamp(&base->slot, base->buffers, sequence), stamp, sizeof(*stamp));
     if (endpoint->offer.mode == KOFN__VERBS_IMM)
         rc = add_imm(&chain, from, sequence);
@@ -235,8 +237,8 @@ int kofn__verbs_endpoint_left(struct kofn_endpoint *base, uint64_t sequence)
 
     if (!sequence || sequence + KOFN_DEPTH_MAX <= endpoint->sequence)
         return 0;
-    if (!kofn__verbs_lane_past(lane, mark))
-        kofn__verbs_endpoint_progress(endpoint);
+    if (!kofn__verbs_lane_past(lane, mark) && !kofn__verbs_endpoint_gone(endpoint))
+        kofn__verbs_endpoint_sent(endpoint);
     if (endpoint->failed)
         return KOFN_GONE;
     return kofn__verbs_lane_past(lane, mark) ? check_former(endpoint, sequence) : KOFN_AGAIN;
@@ -278,7 +280,7 @@ static bool words_full(struct kofn__verbs_endpoint *endpoint)
 
 int kofn__verbs_note_send(struct kofn__verbs_endpoint *endpoint, uint32_t note)
 {
-    if (endpoint->failed)
+    if (kofn__verbs_endpoint_gone(endpoint))
         return KOFN_GONE;
     return words_full(endpoint) ? KOFN_AGAIN : write_word(endpoint, NULL, 0, note);
 }
@@ -303,7 +305,7 @@ int kofn__verbs_endpoint_beat(struct kofn_endpoint *base, uint64_t beat)
 {
     struct kofn__verbs_endpoint *endpoint = kofn__verbs_endpoint(base);
 
-    if (endpoint->failed)
+    if (kofn__verbs_endpoint_gone(endpoint))
         return KOFN_GONE;
     endpoint->beat = beat;
     return kofn__verbs_beat_flush(endpoint);

@@ -7,22 +7,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define DEPTH 16       /* reads and atomics under way */
-#define RNR_TIMER 12   /* 0.64 ms until a message that found no receive request comes again */
-#define RNR_RETRIES 7  /* for ever: whether a server hangs is for the control channel to say */
-#define TIMEOUT_MIN 8  /* 1 ms */
-#define TIMEOUT_MAX 21 /* 8.6 s */
+#define DEPTH 16      /* reads and atomics under way */
+#define RNR_TIMER 12  /* 0.64 ms until a message that found no receive request comes again */
+#define RNR_RETRIES 7 /* for ever: whether a server hangs is for the control channel to say */
 #define PROBE_NS (20 * KOFN_NS_PER_MS)
 #define PROBES 6 /* each twice as late as the one before */
-
-uint8_t kofn__verbs_timeout(uint64_t limit, uint32_t retries)
-{
-    uint8_t exponent = TIMEOUT_MIN;
-
-    while (exponent < TIMEOUT_MAX && (UINT64_C(4096) << (exponent + 1)) * (retries + 1) <= limit)
-        exponent++;
-    return exponent;
-}
 
 /* ---- lanes ---- */
 
@@ -165,6 +154,23 @@ static enum ibv_mtu mtu_of(uint32_t bytes)
     return mtu;
 }
 
+void kofn__verbs_receive_attr(const struct kofn__verbs_end *ours,
+                              const struct kofn__verbs_end *theirs, struct ibv_qp_attr *attr)
+{
+    attr->path_mtu = mtu_of(KOFN_MIN(ours->mtu, theirs->mtu));
+    attr->max_dest_rd_atomic = ours->depth;
+    attr->min_rnr_timer = RNR_TIMER;
+}
+
+void kofn__verbs_send_attr(const struct kofn__verbs_port *port, const struct kofn__verbs_end *ours,
+                           const struct kofn__verbs_end *theirs, struct ibv_qp_attr *attr)
+{
+    attr->timeout = kofn__verbs_port_timeout(port);
+    attr->retry_cnt = (uint8_t)port->options.retries;
+    attr->rnr_retry = RNR_RETRIES;
+    attr->max_rd_atomic = KOFN_MIN(ours->depth, theirs->depth);
+}
+
 static int to_init(const struct kofn__verbs_port *port, struct ibv_qp *qp, unsigned access)
 {
     struct ibv_qp_attr attr = {
@@ -179,16 +185,14 @@ static int to_receive(const struct kofn__verbs_port *port, struct ibv_qp *qp,
                       int which)
 {
     struct ibv_qp_attr attr = {.qp_state = IBV_QPS_RTR,
-                               .path_mtu = mtu_of(KOFN_MIN(ours->mtu, theirs->mtu)),
                                .dest_qp_num = theirs->qpn[which],
                                .rq_psn = theirs->psn[which],
-                               .max_dest_rd_atomic = ours->depth,
-                               .min_rnr_timer = RNR_TIMER,
                                .ah_attr = {.dlid = theirs->lid,
                                            .sl = (uint8_t)port->options.level,
                                            .is_global = port->routed,
                                            .port_num = port->number}};
 
+    kofn__verbs_receive_attr(ours, theirs, &attr);
     if (port->routed) {
         memcpy(attr.ah_attr.grh.dgid.raw, theirs->gid, sizeof(theirs->gid));
         attr.ah_attr.grh.sgid_index = (uint8_t)port->gid.gid_index;
@@ -204,16 +208,9 @@ static int to_send(const struct kofn__verbs_port *port, struct ibv_qp *qp,
                    const struct kofn__verbs_end *ours, const struct kofn__verbs_end *theirs,
                    int which)
 {
-    uint32_t retries = (uint32_t)port->options.retries;
-    struct ibv_qp_attr attr = {.qp_state = IBV_QPS_RTS,
-                               .sq_psn = ours->psn[which],
-                               .timeout = port->options.timeout
-                                              ? (uint8_t)port->options.timeout
-                                              : kofn__verbs_timeout(port->peer_limit, retries),
-                               .retry_cnt = (uint8_t)retries,
-                               .rnr_retry = RNR_RETRIES,
-                               .max_rd_atomic = KOFN_MIN(ours->depth, theirs->depth)};
+    struct ibv_qp_attr attr = {.qp_state = IBV_QPS_RTS, .sq_psn = ours->psn[which]};
 
+    kofn__verbs_send_attr(port, ours, theirs, &attr);
     return ibv_modify_qp(qp, &attr,
                          IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
                              IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);

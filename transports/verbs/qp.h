@@ -56,6 +56,14 @@ void kofn__verbs_end_fill(struct kofn__verbs_end *end, const struct kofn__verbs_
 bool kofn__verbs_end_valid(const struct kofn__verbs_end *end, const struct kofn__verbs_port *port,
                            const char **why);
 
+/* What both sides' ends, and the options of @port, say of a queue pair that is ready to receive,
+ * and to send: whichever way they were exchanged.
+ */
+void kofn__verbs_receive_attr(const struct kofn__verbs_end *ours,
+                              const struct kofn__verbs_end *theirs, struct ibv_qp_attr *attr);
+void kofn__verbs_send_attr(const struct kofn__verbs_port *port, const struct kofn__verbs_end *ours,
+                           const struct kofn__verbs_end *theirs, struct ibv_qp_attr *attr);
+
 /* Takes both lanes to ready-to-send: this side may be written to, and may post once the other side
  * has done the same. @access: what the other side may do, of IBV_ACCESS_REMOTE_*. @rank is for
  * messages.
@@ -98,10 +106,5 @@ static inline void kofn__verbs_lane_complete(struct kofn__verbs_lane *lane, uint
  */
 void kofn__verbs_lane_probe(struct kofn__verbs_lane *lane, uint64_t address, uint32_t key,
                             uint64_t now);
-
-/* Time until a device sends again what was not acknowledged, as 4.096 us * 2^n: so that all
- * @retries end within @limit ns.
- */
-uint8_t kofn__verbs_timeout(uint64_t limit, uint32_t retries);
 
 #endif
