@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""What a publication takes over an RDMA device, against perftest on the same device: latency and bandwidth.
+
+Usage: benchmarks/bench_verbs.py [--json FILE] [--device NAME[:PORT]] [--seconds S] [--repeat N]
+
+Both move the same bytes: a publication is its payload, filled up to a cache line, and a stamp of 64 bytes, and perftest
+is told to send as many. Runs alternate; the best of each counts, because whatever else the machine does only
+makes a run slower. Without --device it is KOFN_VERBS_DEVICE, else the first there is. Without an RDMA device, or
+without perftest, the rows say so. `make bench-softroce` runs this where there is always one: in a guest.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+
+LINE = 64
+LATENCY_BARS = {"poll": "<= 1.10", "imm": "<= 1.25"}
+PORTS = iter(range(18600, 20000))
+DEADLINE = 100  # seconds, for one run
+
+# what is measured: (name, kofn's test, mode, bytes, iterations, perftest's program, bar)
+CASES = [
+    (f"publication to detected, verbs, {text}, {mode}", "lat", mode, size, 1000, "ib_write_lat", LATENCY_BARS[mode])
+    for text, size in (("8 B", 8), ("4 KiB", 4096))
+    for mode in ("poll", "imm")
+] + [
+    (f"bandwidth of publications, verbs, {text}, imm", "bw", "imm", size, iterations, "ib_write_bw", ">= 0.95")
+    for text, size, iterations in (("64 KiB", 65536, 1000), ("4 MiB", 4 << 20, 40))
+]
+
+
+class Trouble(Exception):
+    """A run has failed; the text says how."""
+
+
+def kofn():
+    return os.path.join(os.environ.get("top_builddir", "."), "kofn")
+
+
+def on_the_wire(size):
+    """Bytes that a publication with a payload of that size moves."""
+    return -(-size // LINE) * LINE + LINE
+
+
+def first_device():
+    folder = "/sys/class/infiniband"
+    return next(iter(sorted(os.listdir(folder))), "") if os.path.isdir(folder) else ""
+
+
+def address_of(device):
+    """What kofn would use of the device: its port and GID index, in perftest's letters; its class, for perftest."""
+    name, _, port = device.partition(":")
+    command = [kofn(), "info", "-t", "verbs", "--transport-option", "device=" + device, "--json", "-"]
+    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    found = json.loads(text[text.find("{"):])["findings"].get("verbs", {})
+    port = port or found.get("choice", "").rpartition(" port ")[2]
+    line = found.get(f"{name}:{port}", "")
+    if "not used" in line or "active" not in line:
+        raise Trouble(f"{device}: {line or 'is not used'}")
+    gid, traffic = re.search(r"GID (\d+)", line), re.search(r"traffic class (\d+)", line)
+    return (["-d", name, "-i", port, *(["-x", gid.group(1)] if gid else [])],
+            ["--tclass=" + traffic.group(1)] if gid and traffic else [])
+
+
+class Run:
+    """A program, what it says, and an end of its own."""
+
+    def __init__(self, command):
+        self.lines, self.command, self.ended = [], command, False
+        self.spoken = threading.Condition()
+        self.process = subprocess.Popen(["stdbuf", "-oL", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            with self.spoken:
+                self.lines.append(line.rstrip())
+                self.spoken.notify_all()
+        with self.spoken:
+            self.ended = True
+            self.spoken.notify_all()
+
+    def wait_for(self, text):
+        with self.spoken:
+            self.spoken.wait_for(lambda: self.ended or any(text in line for line in self.lines), DEADLINE)
+            if not any(text in line for line in self.lines):
+                raise Trouble(f"{' '.join(self.command)}: {' | '.join(self.lines[-3:])}")
+
+    def wait(self):
+        """What it has said, at its end; Trouble unless that is a good one."""
+        try:
+            status = self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            status = "none in time"
+        self.reader.join(5)
+        if status:
+            raise Trouble(f"{' '.join(self.command)}: status {status}: {' | '.join(self.lines[-3:])}")
+        return self.lines
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def both_sides(server, client, listening):
+    """Runs both; returns what the client has said."""
+    runs = [Run(server)]
+    try:
+        runs[0].wait_for(listening)
+        runs.append(Run(client))
+        lines = runs[1].wait()
+        runs[0].wait()
+        return lines
+    finally:
+        for run in runs:
+            run.stop()
+
+
+def run_perftest(case, letters, traffic):
+    """Its typical latency in us, or its average bandwidth in MB/s (of 2^20 bytes)."""
+    _, test, _, size, iterations, program, _ = case
+    command = [program, *letters, *traffic, "-s", str(on_the_wire(size)), "-n", str(iterations), "-F", "-p", str(next(PORTS))]
+    for line in both_sides(command, [*command, "127.0.0.1"], "Waiting for client"):
+        words = line.split()
+        if words[:1] == [str(on_the_wire(size))]:
+            return float(words[4] if test == "lat" else words[3])
+    raise Trouble(f"{program} has no row for {on_the_wire(size)} bytes")
+
+
+def run_kofn(case, letters):
+    """The same of kofn, in bytes that were moved."""
+    _, test, mode, size, iterations, _, _ = case
+    command = [kofn(), "perf", test, "--transport", "verbs", *letters, "-F", "-p", str(next(PORTS)),
+               "--transport-option", "mode=" + mode]
+    if mode == "poll":  # measured on any device, promised or not: nothing depends on it here
+        command += ["--transport-option", "unsafe-poll=yes"]
+    client = [*command, "-s", str(size), "-n", str(iterations), "--out_json", "127.0.0.1"]
+    lines = both_sides(command, client, "waiting for")
+    text = "\n".join(lines)
+    row = json.loads(text[text.find("{"):])["results"][0]
+    return row["t_typical"] if test == "lat" else row["bw_average"] * on_the_wire(size) / size
+
+
+def measure(case, letters, traffic, repeat):
+    """The row of a case: the best of each."""
+    name, test, _, _, _, program, bar = case
+    best = min if test == "lat" else max
+    ours, theirs = [], []
+    for _ in range(repeat):
+        theirs.append(run_perftest(case, letters, traffic))
+        ours.append(run_kofn(case, letters))
+    ratios = sorted(a / b for a, b in zip(ours, theirs))
+    row = empty(name, program, bar)
+    row.update(value=best(ours), against_value=best(theirs), ratio=best(ours) / best(theirs),
+               spread=[ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]])
+    del row["missing"]
+    return row
+
+
+def empty(name, program, bar, why=""):
+    unit = "us" if program == "ib_write_lat" else "MiB/s"
+    return {"name": name, "value": None, "unit": unit, "against": program + ", as many bytes", "against_value": None,
+            "ratio": None, "bar": bar, "spread": None, "command": "benchmarks/bench_verbs.py", "missing": why}
+
+
+def print_row(row):
+    if "missing" in row:
+        print(f"{row['name']}: missing: {row['missing']}", flush=True)
+        return
+    low, high = row["spread"]
+    relation, bar = row["bar"].split()
+    met = row["ratio"] <= float(bar) if relation == "<=" else row["ratio"] >= float(bar)
+    print(f"{row['name']}: {row['value']:.2f} {row['unit']}; {row['against']}: {row['against_value']:.2f}; ratio "
+          f"{row['ratio']:.3f} (of pairs {low:.3f} to {high:.3f}), bar {row['bar']}: {'met' if met else 'NOT MET'}",
+          flush=True)
+
+
+def why_not(device):
+    """What is missing on this machine, or NULL."""
+    if not device:
+        return "no RDMA device (make bench-softroce has one, in a guest)"
+    if not shutil.which("ib_write_lat") or not shutil.which("ib_write_bw"):
+        return "no perftest (Debian: perftest)"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--json")
+    parser.add_argument("--device", default=os.environ.get("KOFN_VERBS_DEVICE") or first_device())
+    parser.add_argument("--seconds", type=float, help="has no meaning here")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", default="", help="cases with this in their names")
+    options = parser.parse_args()
+    why = why_not(options.device)
+    rows, status = [], 0
+    for case in CASES:
+        if options.only not in case[0]:
+            continue
+        try:
+            row = empty(case[0], case[5], case[6], why) if why else measure(case, *address_of(options.device),
+                                                                             options.repeat)
+        except Trouble as trouble:
+            row, status = empty(case[0], case[5], case[6], str(trouble)), 1
+        rows.append(row)
+        print_row(row)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=2)
+            file.write("\n")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
