@@ -2,6 +2,7 @@
 #include "round/watch.h"
 
 #define PACE_UPDATES 24.0 /* the time of about so many usual updates makes the pace of a worker */
+#define AHEAD 8u          /* ranks: what comes from memory takes as long as a few of them */
 #define LONGEST 1e18      /* ns, 31 years: of an arrival that is no more than reckoned */
 
 /* When @member reached (or, at its pace in this round, would reach) its U-th local update, in ns
@@ -103,6 +104,26 @@ static void sample_pace(struct kofn_round *round, struct kofn_member *member, ui
     member->paced_count = count;
 }
 
+/* How far behind the median @rank is, ns. */
+static uint64_t behind_of(const double *arrival, uint32_t rank, double median)
+{
+    return arrival[rank] > median ? (uint64_t)(arrival[rank] - median) : 0;
+}
+
+/* Fetches where a few ranks further on will be recorded: histograms are large, and far apart. */
+static void look_ahead(const struct kofn_round *round, uint32_t rank, const double *arrival,
+                       double median)
+{
+    const struct kofn_histogram *next;
+
+    if (rank + AHEAD >= round->config.workers)
+        return;
+    next = &round->lateness[rank + AHEAD];
+    __builtin_prefetch(next, 1);
+    __builtin_prefetch(
+        &next->buckets[kofn_histogram_bucket(behind_of(arrival, rank + AHEAD, median))], 1);
+}
+
 void kofn_watch_closed(struct kofn_round *round, uint64_t now)
 {
     double *arrival = round->scratch + round->config.workers, median;
@@ -119,10 +140,10 @@ void kofn_watch_closed(struct kofn_round *round, uint64_t now)
     median = kofn_median(round->scratch, count);
     for (uint32_t rank = 0; rank < round->config.workers; rank++) {
         struct kofn_member *member = &round->members[rank];
-        double behind = arrival[rank] - median;
 
+        look_ahead(round, rank, arrival, median);
         if (kofn_member_connected(member))
-            kofn_histogram_record(&round->lateness[rank], behind > 0 ? (uint64_t)behind : 0);
+            kofn_histogram_record(&round->lateness[rank], behind_of(arrival, rank, median));
         if (kofn_member_available(member) && member->state != KOFN_MEMBER_JOINING)
             sample_pace(round, member, now);
     }

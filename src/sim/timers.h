@@ -75,9 +75,9 @@ static inline struct kofn_timer kofn_timers_first(const struct kofn_timers *time
  */
 static inline uint32_t kofn_timers_soon(const struct kofn_timers *timers, uint32_t rank)
 {
-    uint32_t node = timers->leaves + rank;
+    uint32_t node = (timers->leaves + rank) / timers->sixteenth;
 
-    return timers->nodes[KOFN_MAX(node / timers->sixteenth, 1u)].rank;
+    return timers->nodes[KOFN_MAX(node, 1u)].rank;
 }
 
 #endif
