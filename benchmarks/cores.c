@@ -55,3 +55,10 @@ int bench_pin(int cpu)
         return kofn_error_errno(NULL, "cannot stay on CPU %d", cpu);
     return 0;
 }
+
+bool bench_first(bool first)
+{
+    struct sched_param priority = {.sched_priority = first ? 1 : 0};
+
+    return !sched_setscheduler(0, first ? SCHED_RR : SCHED_OTHER, &priority);
+}

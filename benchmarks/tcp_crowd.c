@@ -20,6 +20,7 @@
 #include "base/random.h"
 #include "benchmarks/cores.h"
 #include "benchmarks/harness.h"
+#include "benchmarks/tcp_bare.h"
 #include "transports/uring/frame.h"
 #include "transports/uring/offer.h"
 #include "transports/uring/uring.h"
@@ -31,7 +32,7 @@
 
 /* What both processes see. */
 struct shared {
-    uint64_t kth_ns; /* when the K-th publication of this round was in its socket; 0 = not yet */
+    uint64_t kth_ns; /* when the K-th publication of this round was sent; 0 = not yet */
 };
 
 /* A round that is ordered: what the driver is told. */
@@ -42,13 +43,17 @@ struct order {
 
 struct tcp_crowd {
     uint32_t workers, round;
+    uint16_t port; /* of `bare` */
     int here, there;
-    struct kofn_hub *hub;
+    struct kofn_hub *hub; /* one of both */
+    struct tcp_bare *bare;
     struct shared *shared;
     struct kofn__tcp_offer *offers;
     int orders[2], answers[2]; /* pipes to and from the driver */
     pid_t child;
 };
+
+const char tcp_crowd_bare[] = "bare";
 
 /* ---- the driver ---- */
 
@@ -98,7 +103,8 @@ static void shuffle(uint32_t *order, uint32_t count, struct kofn_random *random)
     }
 }
 
-/* All publish; when the K-th has, the time is noted. Gates of the round before are thrown away. */
+/* All publish; when the K-th begins to, the time is noted. Gates of the round before are thrown
+ * away. */
 static bool drive_round(const struct tcp_crowd *crowd, const int *fds, const uint32_t *turns,
                         const struct order *order)
 {
@@ -109,11 +115,11 @@ static bool drive_round(const struct tcp_crowd *crowd, const int *fds, const uin
         while (recv(fds[i], gates, sizeof(gates), MSG_DONTWAIT) > 0)
             ;
     for (uint32_t i = 0; i < crowd->workers; i++) {
+        if (i + 1 == order->wait_for)
+            __atomic_store_n(&crowd->shared->kth_ns, kofn_now_ns(), __ATOMIC_RELEASE);
         if (send(fds[turns[i]], &publication, sizeof(publication), MSG_NOSIGNAL) !=
             sizeof(publication))
             return false;
-        if (i + 1 == order->wait_for)
-            __atomic_store_n(&crowd->shared->kth_ns, kofn_now_ns(), __ATOMIC_RELEASE);
     }
     return true;
 }
@@ -155,11 +161,14 @@ static void child_main(const struct tcp_crowd *crowd, pid_t parent)
 
 /* ---- the server ---- */
 
-/* Collects until @count more have come. KOFN_AGAIN if they do not. */
-static int collect(struct kofn_hub *hub, uint32_t count)
+/* Collects until @count more have come. KOFN_GONE if they do not. */
+static int collect(struct tcp_crowd *crowd, uint32_t count)
 {
     uint64_t deadline = kofn_now_ns() + SILENCE_NS;
+    struct kofn_hub *hub = crowd->hub;
 
+    if (crowd->bare)
+        return tcp_bare_collect(crowd->bare, count, sizeof(struct publication), deadline);
     while (count) {
         struct kofn_arrival found[256];
         int more =
@@ -175,28 +184,37 @@ static int collect(struct kofn_hub *hub, uint32_t count)
     return 0;
 }
 
+/* Whoever has published may go on: a gate for everyone. */
+static void answer(struct tcp_crowd *crowd)
+{
+    struct kofn_gate gate = {
+        .round = crowd->round, .state = KOFN_GATE_OPEN, .released = crowd->round % 256};
+    struct kofn__frame frame = kofn__frame_word(REGION_BLOCK, EPOCH, kofn_gate_pack(gate), 0);
+
+    if (crowd->bare)
+        tcp_bare_answer(crowd->bare, &frame, sizeof(frame));
+    for (uint32_t rank = 0; crowd->hub && rank < crowd->workers; rank++)
+        crowd->hub->ops->hub_gate(crowd->hub, rank, kofn_gate_pack(gate));
+}
+
 /* One round: how long the K-th took to be known; then the rest is taken, and all is released. */
 static int run_round(struct tcp_crowd *crowd, uint32_t wait_for, double *ns)
 {
     struct order order = {.wait_for = wait_for, .round = ++crowd->round};
-    struct kofn_gate gate = {
-        .round = order.round, .state = KOFN_GATE_OPEN, .released = order.round % 256};
-    struct kofn_hub *hub = crowd->hub;
     uint64_t known, kth;
     int rc;
 
     __atomic_store_n(&crowd->shared->kth_ns, 0, __ATOMIC_RELAXED);
     if (write(crowd->orders[1], &order, sizeof(order)) != sizeof(order))
         return KOFN_GONE;
-    rc = collect(hub, wait_for);
+    rc = collect(crowd, wait_for);
     known = kofn_now_ns();
-    rc = rc ? rc : collect(hub, crowd->workers - wait_for);
+    rc = rc ? rc : collect(crowd, crowd->workers - wait_for);
     if (rc)
         return rc;
     kth = __atomic_load_n(&crowd->shared->kth_ns, __ATOMIC_ACQUIRE);
-    *ns = known > kth ? (double)(known - kth) : 0; /* seen before its sender was back */
-    for (uint32_t rank = 0; rank < crowd->workers; rank++)
-        hub->ops->hub_gate(hub, rank, kofn_gate_pack(gate));
+    *ns = (double)(known - kth);
+    answer(crowd);
     return 0;
 }
 
@@ -207,16 +225,24 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static int run_rounds(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *times)
+{
+    int rc = bench_pin(crowd->here);
+
+    for (uint32_t i = 0; !rc && i < rounds; i++)
+        rc = run_round(crowd, wait_for, &times[i]);
+    return rc ? kofn_error(NULL, KOFN_GONE, "crowd: the workers do not publish") : 0;
+}
+
 int tcp_crowd_detect(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns)
 {
     double times[ROUNDS_MAX];
-    int rc = bench_pin(crowd->here);
+    int rc;
 
     rounds = KOFN_MIN(rounds, ROUNDS_MAX);
-    for (uint32_t i = 0; !rc && i < rounds; i++)
-        rc = run_round(crowd, wait_for, &times[i]);
+    rc = run_rounds(crowd, wait_for, rounds, times);
     if (rc)
-        return kofn_error(NULL, KOFN_GONE, "crowd: the workers do not publish");
+        return rc;
     qsort(times, rounds, sizeof(times[0]), ascending);
     *ns = times[(size_t)(0.99 * (rounds - 1))];
     return 0;
@@ -229,6 +255,19 @@ static double cpu_ns(void)
     getrusage(RUSAGE_SELF, &usage);
     return 1e9 * (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
            1e3 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+int tcp_crowd_busy(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns)
+{
+    double times[ROUNDS_MAX], before = cpu_ns();
+    int rc;
+
+    rounds = KOFN_MIN(rounds, ROUNDS_MAX);
+    rc = run_rounds(crowd, wait_for, rounds, times);
+    if (rc)
+        return rc;
+    *ns = (cpu_ns() - before) / rounds / crowd->workers;
+    return 0;
 }
 
 int tcp_crowd_idle(struct tcp_crowd *crowd, double seconds, double *ns)
@@ -261,7 +300,9 @@ static bool room_for(uint32_t workers)
 
 static int admit_all(struct tcp_crowd *crowd)
 {
-    for (uint32_t rank = 0; rank < crowd->workers; rank++) {
+    for (uint32_t rank = 0; crowd->bare && rank < crowd->workers; rank++)
+        crowd->offers[rank].port = crowd->port;
+    for (uint32_t rank = 0; crowd->hub && rank < crowd->workers; rank++) {
         struct kofn_offer offer;
         int rc = crowd->hub->ops->hub_admit(crowd->hub, rank, EPOCH, &offer);
 
@@ -270,6 +311,16 @@ static int admit_all(struct tcp_crowd *crowd)
             return rc;
     }
     return 0;
+}
+
+static int connect_one(struct tcp_crowd *crowd, uint32_t rank)
+{
+    struct kofn_offer answer;
+
+    if (crowd->bare)
+        return tcp_bare_accept(crowd->bare, sizeof(struct kofn__greeting));
+    kofn__answer_put(&answer, &crowd->offers[rank]);
+    return crowd->hub->ops->hub_connect(crowd->hub, rank, &answer);
 }
 
 /* Starts the driver, and connects its workers as they come. */
@@ -287,23 +338,21 @@ static int start_driver(struct tcp_crowd *crowd)
         return kofn_error_errno(NULL, "crowd: fork");
     close(crowd->answers[1]);
     crowd->answers[1] = -1;
-    for (uint32_t rank = 0; !rc && rank < crowd->workers; rank++) {
-        struct kofn_offer answer;
-
-        kofn__answer_put(&answer, &crowd->offers[rank]);
-        rc = crowd->hub->ops->hub_connect(crowd->hub, rank, &answer);
-    }
+    for (uint32_t rank = 0; !rc && rank < crowd->workers; rank++)
+        rc = connect_one(crowd, rank);
     if (!rc && read(crowd->answers[0], &ready, sizeof(ready)) != sizeof(ready))
         rc = kofn_error(NULL, KOFN_GONE, "crowd: the workers cannot join");
     return rc;
 }
 
-static int open_hub(struct tcp_crowd *crowd, const char *options)
+static int open_server(struct tcp_crowd *crowd, const char *options)
 {
     struct kofn_hub_attr attr = {
         .workers = crowd->workers, .numa_node = -1, .bind = "127.0.0.1", .options = options};
     int rc = kofn_geometry_init(&attr.slot, BYTES, KOFN_DEPTH);
 
+    if (options == tcp_crowd_bare)
+        return tcp_bare_open(crowd->workers, &crowd->port, &crowd->bare);
     attr.model = attr.slot;
     return rc ? rc : kofn_tcp.hub_open(&attr, &crowd->hub);
 }
@@ -328,7 +377,7 @@ int tcp_crowd_open(uint32_t workers, const char *options, int here, int there,
         rc = kofn_error(NULL, KOFN_NO_MEMORY, "crowd: out of memory");
         crowd->shared = NULL;
     } else {
-        rc = open_hub(crowd, options);
+        rc = open_server(crowd, options);
     }
     rc = rc ? rc : admit_all(crowd);
     rc = rc ? rc : start_driver(crowd);
@@ -356,6 +405,7 @@ void tcp_crowd_close(struct tcp_crowd *crowd)
     }
     if (crowd->hub)
         kofn_tcp.hub_close(crowd->hub);
+    tcp_bare_close(crowd->bare);
     if (crowd->shared)
         munmap(crowd->shared, sizeof(*crowd->shared));
     free(crowd->offers);

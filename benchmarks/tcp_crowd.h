@@ -1,6 +1,7 @@
 /* tcp_crowd.h: a server with a thousand workers connected over TCP, who are played by one process
  * that holds all their connections: how soon it knows that K of them have published, and what it
- * costs when none of them does anything.
+ * costs when none of them does anything. The server is kofn's, or one that reads and does nothing
+ * else.
  */
 #ifndef KOFN_BENCHMARKS_TCP_CROWD_H
 #define KOFN_BENCHMARKS_TCP_CROWD_H
@@ -8,6 +9,9 @@
 #include <stdint.h>
 
 struct tcp_crowd;
+
+/* For `options`: the server reads its connections and counts, no more. */
+extern const char tcp_crowd_bare[];
 
 /* Connects them. @options: of the hub. @here, @there: CPUs of server and driver, -1 = any.
  * Returns KOFN_UNSUPPORTED if there are not descriptors enough for so many; KOFN_NO_MEMORY,
@@ -18,11 +22,13 @@ int tcp_crowd_open(uint32_t workers, const char *options, int here, int there,
 void tcp_crowd_close(struct tcp_crowd *crowd);
 
 /* One sample: @rounds times all workers publish 8 bytes, in a random order, one right after the
- * other. The 99th percentile, in ns, of what passes from the moment the last byte of the K-th
- * publication is in the server's socket until the server has collected K. KOFN_GONE if that takes
- * seconds (logged).
+ * other. The 99th percentile, in ns, of what passes from the moment the K-th of them calls send()
+ * until the server has collected K. KOFN_GONE if it takes seconds (logged).
  */
 int tcp_crowd_detect(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns);
+
+/* One sample: CPU time of the server's process, in ns a publication, over such rounds. */
+int tcp_crowd_busy(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns);
 
 /* One sample: CPU time of the server's process, in ns a second, while it waits for @seconds and
  * nothing comes.
