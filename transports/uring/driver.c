@@ -32,42 +32,75 @@ static void guard_drives_once(struct kofn__driver *driver)
         guard->ops->reap(guard, driver->sink, driver->arg);
 }
 
-/* Sleeps for a tick, or until told. */
-static void sleep_tick(struct kofn__driver *driver, bool for_ever)
+/* One tick, or until told. Returns true if it was told. */
+static bool sleep_tick(struct kofn__driver *driver, bool for_ever)
 {
     uint64_t until = kofn_now_ns() + TICK_NS;
     struct timespec deadline = {.tv_sec = (time_t)(until / KOFN_NS_PER_S),
                                 .tv_nsec = (long)(until % KOFN_NS_PER_S)};
+    int rc = 0;
 
-    driver->ticking = true;
-    driver->parked = for_ever;
-    if (for_ever)
-        pthread_cond_wait(&driver->changed, &driver->lock);
-    else
-        pthread_cond_timedwait(&driver->changed, &driver->lock, &deadline);
-    driver->ticking = driver->parked = false;
+    while (!driver->told && rc != ETIMEDOUT)
+        rc = for_ever ? pthread_cond_wait(&driver->changed, &driver->nap)
+                      : pthread_cond_timedwait(&driver->changed, &driver->nap, &deadline);
+    return driver->told;
+}
+
+/* Sleeps while the owner drives; he does his work meanwhile without meeting the guard at the
+ * driver's lock. Returns, with the lock, when the guard was told, when the owner seems to be away
+ * (@away: out), or when he has waited so long that the guard may park.
+ */
+static bool nap(struct kofn__driver *driver, bool park, bool *away)
+{
+    uint64_t turns = driver->turns, now;
+    uint32_t idle = 0;
+    bool told = false;
+
+    pthread_mutex_lock(&driver->nap);
+    __atomic_store_n(&driver->ticking, true, __ATOMIC_RELAXED);
+    driver->parked = park;
+    pthread_mutex_unlock(&driver->lock); /* who finds `ticking` from here on wakes the guard */
+    *away = false;
+    while (!*away && idle <= IDLE_TICKS && !(told = sleep_tick(driver, park))) {
+        now = __atomic_load_n(&driver->turns, __ATOMIC_RELAXED);
+        idle = now == turns ? idle + 1 : 0;
+        *away = idle && !__atomic_load_n(&driver->inside, __ATOMIC_RELAXED);
+        turns = now;
+    }
+    driver->told = false;
+    __atomic_store_n(&driver->ticking, false, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&driver->nap);
+    pthread_mutex_lock(&driver->lock);
+    *away = *away && !driver->inside && driver->turns == turns;
+    return !told && driver->inside && driver->turns == turns;
+}
+
+/* Wakes the guard, if he sleeps. */
+static void tell(struct kofn__driver *driver)
+{
+    if (!__atomic_load_n(&driver->ticking, __ATOMIC_RELAXED))
+        return;
+    pthread_mutex_lock(&driver->nap);
+    driver->told = true;
+    driver->parked = false;
+    pthread_cond_signal(&driver->changed);
+    pthread_mutex_unlock(&driver->nap);
 }
 
 static void *guard_main(void *arg)
 {
     struct kofn__driver *driver = arg;
-    uint32_t idle = 0;
+    bool park = false, away;
 
     pthread_mutex_lock(&driver->lock);
     while (!driver->stopping) {
-        uint64_t turns = driver->turns;
-
         if (driver->guard_drives) {
             guard_drives_once(driver);
-            idle = 0;
+            park = false;
             continue;
         }
-        idle = driver->inside ? idle + 1 : 0;
-        sleep_tick(driver, idle > IDLE_TICKS);
-        if (driver->turns != turns)
-            idle = 0;
-        else if (!driver->inside)
-            driver->guard_drives = true;
+        park = nap(driver, park, &away);
+        driver->guard_drives = driver->guard_drives || away;
     }
     pthread_mutex_unlock(&driver->lock);
     return NULL;
@@ -98,6 +131,7 @@ static void init_lock(struct kofn__driver *driver)
     pthread_condattr_t attr;
 
     pthread_mutex_init(&driver->lock, NULL);
+    pthread_mutex_init(&driver->nap, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&driver->changed, &attr);
@@ -129,6 +163,7 @@ int kofn__driver_open(struct kofn__driver *driver, const struct kofn__driver_att
 
 destroy_lock:
     pthread_cond_destroy(&driver->changed);
+    pthread_mutex_destroy(&driver->nap);
     pthread_mutex_destroy(&driver->lock);
     driver->owner->ops->close(driver->owner);
 close_guard:
@@ -143,7 +178,7 @@ void kofn__driver_stop(struct kofn__driver *driver)
         return;
     pthread_mutex_lock(&driver->lock);
     driver->stopping = true;
-    pthread_cond_signal(&driver->changed);
+    tell(driver);
     pthread_mutex_unlock(&driver->lock);
     driver->guard->ops->kick(driver->guard);
     pthread_join(driver->thread, NULL);
@@ -155,6 +190,7 @@ void kofn__driver_close(struct kofn__driver *driver)
         return;
     kofn__driver_stop(driver);
     pthread_cond_destroy(&driver->changed);
+    pthread_mutex_destroy(&driver->nap);
     pthread_mutex_destroy(&driver->lock);
     driver->owner->ops->close(driver->owner);
     driver->guard->ops->close(driver->guard);
@@ -197,6 +233,12 @@ void kofn__driver_want_write(struct kofn__driver *driver, uint32_t key, bool wan
     driver->owner->ops->want_write(driver->owner, key, wanted);
 }
 
+/* The guard looks at it without the lock. */
+static void turn(struct kofn__driver *driver)
+{
+    __atomic_store_n(&driver->turns, driver->turns + 1, __ATOMIC_RELAXED);
+}
+
 static void reap(struct kofn__driver *driver)
 {
     driver->owner->ops->reap(driver->owner, driver->sink, driver->arg);
@@ -205,7 +247,7 @@ static void reap(struct kofn__driver *driver)
 void kofn__driver_look(struct kofn__driver *driver)
 {
     driver->guard_drives = false;
-    driver->turns++;
+    turn(driver);
     reap(driver);
 }
 
@@ -218,8 +260,7 @@ void kofn__driver_glance(struct kofn__driver *driver)
 void kofn__driver_hand_over(struct kofn__driver *driver)
 {
     driver->guard_drives = true;
-    if (driver->ticking)
-        pthread_cond_signal(&driver->changed);
+    tell(driver);
 }
 
 /* The lock is free while the owner sleeps, but the sockets are his: `inside` says so. */
@@ -264,13 +305,13 @@ int kofn__driver_wait(struct kofn__driver *driver, uint32_t (*missing)(void *arg
 {
     int rc = 0;
 
-    driver->inside = true;
+    __atomic_store_n(&driver->inside, true, __ATOMIC_RELAXED);
     kofn__driver_look(driver);
     if (missing(driver->arg))
         rc = wait_missing(driver, missing, deadline);
-    driver->inside = false;
-    driver->turns++;
+    __atomic_store_n(&driver->inside, false, __ATOMIC_RELAXED);
+    turn(driver);
     if (driver->parked)
-        pthread_cond_signal(&driver->changed);
+        tell(driver);
     return rc;
 }

@@ -38,13 +38,17 @@ struct kofn__driver {
     /* Whose turn it is. */
     bool inside;       /* the owner waits: nobody else touches a socket */
     bool guard_drives; /* the owner is away */
-    bool ticking;      /* the guard sleeps, and looks now and then whether the owner is away */
-    bool parked;       /* the guard sleeps until it is told */
     bool stopping;
     uint64_t turns;   /* grows whenever the owner drives */
     uint32_t callers; /* threads that wait for the lock, but for the guard, who lets them pass */
 
-    pthread_cond_t changed; /* for the guard */
+    /* Where the guard sleeps while the owner is there: under a lock of its own, so that an owner
+     * who does much does not find the driver's taken whenever the guard wakes. */
+    pthread_mutex_t nap;
+    pthread_cond_t changed;
+    bool ticking; /* it sleeps, and looks now and then whether the owner is away */
+    bool parked;  /* it sleeps until it is told */
+    bool told;
     pthread_t thread;
 };
 

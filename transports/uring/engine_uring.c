@@ -26,10 +26,13 @@
 #define SUBMISSIONS 256u
 #define COMPLETIONS_LEAST 256u
 #define BATCH 64u
-#define BATCHES 16          /* handed on at once: all is done under a lock */
-#define BUFFER_BYTES 16384u /* the longest small payload and its frames fit */
+#define BATCHES 16 /* handed on at once: all is done under a lock */
 #define BUFFERS_LEAST 8u
-#define BUFFERS_MOST 256u
+#define BUFFERS_MOST                                                                               \
+    1024u /* one a socket, up to here: a receive that finds none has to be made                    \
+             anew, which costs as much as several that find one */
+#define BUFFER_BYTES_MOST 16384u /* the longest small payload and its frames fit */
+#define BUFFERS_BYTES (4u << 20) /* all of them at most: where there are many, each is shorter */
 #define GROUP 0
 
 /* What a request is for, in its user_data: a key, an operation, a generation. */
@@ -51,7 +54,7 @@ struct uring_engine {
     pthread_t thread; /* whose ring it is */
     struct io_uring_buf_ring *buffer_ring;
     char *buffers;
-    uint32_t buffer_count;
+    uint32_t buffer_count, buffer_bytes;
     uint32_t *due; /* keys that may need a request */
     uint32_t due_count, sockets;
     struct socket_entry entries[];
@@ -71,12 +74,12 @@ static uint32_t power_of_two(uint32_t least, uint32_t wanted, uint32_t most)
 
 static char *buffer_at(const struct uring_engine *engine, uint32_t id)
 {
-    return engine->buffers + (size_t)id * BUFFER_BYTES;
+    return engine->buffers + (size_t)id * engine->buffer_bytes;
 }
 
 static void give_buffer(struct uring_engine *engine, uint32_t id)
 {
-    io_uring_buf_ring_add(engine->buffer_ring, buffer_at(engine, id), BUFFER_BYTES,
+    io_uring_buf_ring_add(engine->buffer_ring, buffer_at(engine, id), engine->buffer_bytes,
                           (unsigned short)id, io_uring_buf_ring_mask(engine->buffer_count), 0);
     io_uring_buf_ring_advance(engine->buffer_ring, 1);
 }
@@ -175,7 +178,7 @@ static void uring_close(struct kofn__engine *base)
 
     close_ring(engine);
     if (engine->buffers)
-        munmap(engine->buffers, (size_t)engine->buffer_count * BUFFER_BYTES);
+        munmap(engine->buffers, (size_t)engine->buffer_count * engine->buffer_bytes);
     if (engine->buffer_ring)
         munmap(engine->buffer_ring, buffer_ring_bytes(engine));
     free(engine->due);
@@ -194,9 +197,10 @@ static int uring_open(uint32_t sockets, struct kofn__engine **engine_p, const ch
     engine->engine.ops = &kofn__engine_uring;
     engine->sockets = sockets;
     engine->buffer_count = power_of_two(BUFFERS_LEAST, sockets, BUFFERS_MOST);
+    engine->buffer_bytes = KOFN_MIN(BUFFERS_BYTES / engine->buffer_count, BUFFER_BYTES_MOST);
     engine->due = calloc(sockets, sizeof(engine->due[0]));
     engine->buffer_ring = map(buffer_ring_bytes(engine));
-    engine->buffers = map((size_t)engine->buffer_count * BUFFER_BYTES);
+    engine->buffers = map((size_t)engine->buffer_count * engine->buffer_bytes);
     for (uint32_t key = 0; key < sockets; key++)
         engine->entries[key].fd = -1;
     if (!engine->due || !engine->buffer_ring || !engine->buffers) {
@@ -421,6 +425,7 @@ static int uring_wait(struct kofn__engine *base, uint64_t deadline, uint32_t lea
         return rc == -ENOMEM ? KOFN_NO_MEMORY : KOFN_SYSTEM;
     if (!least || io_uring_cq_ready(&engine->ring))
         least = 1;
+    least = KOFN_MIN(least, engine->buffer_count / 2); /* the rest may come until we are awake */
     rc = io_uring_submit_and_wait_timeout(&engine->ring, &first, least,
                                           deadline == KOFN_FOREVER ? NULL : &timeout, NULL);
     return rc == -EINTR ? KOFN_INTERRUPTED : 0;
