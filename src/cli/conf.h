@@ -55,7 +55,7 @@ struct kofn_conf {
     int pin; /* enum kofn_pin */
 
     /* several machines */
-    const char *address, *bind; /* NULL = not given */
+    const char *address, *bind, *interface; /* NULL = not given */
     uint32_t port, rank;
     bool insecure;
     uint64_t join_timeout; /* 0 = none */

@@ -86,6 +86,7 @@ struct kofn_options {
     struct kofn_value values[KOFN_OPTIONS_MAX]; /* by row of the table */
     char *file; /* content, cut into strings; NULL = none was read */
     char file_path[PATH_MAX];
+    char transport_options[512]; /* where.c: conf.transport_options with what else is said of it */
 };
 
 /* Reads all options of @command. Nothing is opened but the file of options.

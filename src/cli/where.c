@@ -1,8 +1,10 @@
 #include "cli/where.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/interface.h"
 #include "transports/transport.h"
 
 #define LOCAL "shm:kofn"
@@ -31,15 +33,97 @@ static bool one_host(const struct kofn_conf *conf)
     return conf->transport->capabilities & KOFN_CAP_ONE_HOST;
 }
 
+/* ---- interfaces ---- */
+
+/* Adds interface=LIST to what is said to the transport. */
+static int tell_transport(struct kofn_options *options, const char *list,
+                          const struct kofn_log *log)
+{
+    const char *before = options->conf.transport_options;
+    char *text = options->transport_options;
+    int length = snprintf(text, sizeof(options->transport_options), "%s%sinterface=%s",
+                          before ? before : "", before ? " " : "", list);
+
+    if (length < 0 || (size_t)length >= sizeof(options->transport_options) || strchr(list, ' '))
+        return kofn_error(log, KOFN_INVALID, "interface %.64s...: not a list of interfaces", list);
+    options->conf.transport_options = text;
+    return 0;
+}
+
+static bool over_tcp(const struct kofn_conf *conf)
+{
+    return conf->transport == kofn_transport_find("tcp");
+}
+
+static bool everywhere(const char *address)
+{
+    return !strncmp(address, "tcp:*:", 6) || !strncmp(address, "tcp:0.0.0.0:", 12) ||
+           !strncmp(address, "tcp:[::]:", 9);
+}
+
+/* What other programs of this host do, where nobody said what this one is to do. */
+static int take_hint(struct kofn_options *options, const struct kofn_log *log)
+{
+    const char *hint = getenv("NCCL_SOCKET_IFNAME"), *said = options->conf.transport_options;
+    char host[KOFN_HOST_BYTES];
+    int rc;
+
+    if (!hint || !*hint || (said && strstr(said, "interface=")))
+        return 0;
+    if (strlen(hint) >= KOFN_INTERFACES_BYTES || strchr(hint, ' ') ||
+        kofn_interface_find(hint, KOFN_INTERFACE_ANY, host, sizeof(host))) {
+        kofn_log(log, KOFN_LOG_WARN,
+                 "NCCL_SOCKET_IFNAME=%.64s means no interface of this host: it is not heeded",
+                 hint);
+        return 0;
+    }
+    rc = tell_transport(options, hint, log);
+    if (!rc)
+        kofn_log(log, KOFN_LOG_INFO, "updates and models go over %s, as NCCL_SOCKET_IFNAME=%s says",
+                 host, hint);
+    return rc;
+}
+
+/* ---- addresses ---- */
+
+/* From what is not an address by itself: --bind, or --interface, or neither. */
+static int from_parts(const struct kofn_conf *conf, const struct kofn_log *log, char *address)
+{
+    char host[KOFN_HOST_BYTES];
+    int rc = 0;
+
+    if (conf->interface && !conf->bind)
+        rc = kofn_interface_host(conf->interface, KOFN_INTERFACE_ANY, host, sizeof(host), "serve",
+                                 log);
+    if (!rc)
+        network_address(conf->bind        ? conf->bind
+                        : conf->interface ? host
+                                          : LOOPBACK,
+                        conf->port, address);
+    return rc;
+}
+
+/* The option that only a server has who listens on a network; NULL = none. */
+static const char *network_part(const struct kofn_options *options)
+{
+    const struct kofn_conf *conf = &options->conf;
+
+    return conf->bind                ? "bind"
+           : is_set(options, "port") ? "port"
+           : conf->interface         ? "interface"
+                                     : NULL;
+}
+
 int kofn_where_server(struct kofn_options *options, const struct kofn_log *log,
                       char address[KOFN_ADDRESS_BYTES])
 {
     struct kofn_conf *conf = &options->conf;
-    const char *part = conf->bind ? "bind" : is_set(options, "port") ? "port" : NULL;
     const struct kofn_transport_ops *tcp = kofn_transport_find("tcp");
+    const char *part = network_part(options);
     char where[KOFN_WHERE_BYTES];
+    int rc = 0;
 
-    if (part && conf->address)
+    if (conf->address && (conf->bind || is_set(options, "port")))
         return kofn_error(log, KOFN_INVALID, "%s: --address %s says it already",
                           kofn_options_where(options, part, where), conf->address);
     if (tcp && !is_set(options, "transport") &&
@@ -54,16 +138,22 @@ int kofn_where_server(struct kofn_options *options, const struct kofn_log *log,
     else if (one_host(conf))
         snprintf(address, KOFN_ADDRESS_BYTES, LOCAL);
     else
-        network_address(conf->bind ? conf->bind : LOOPBACK, conf->port, address);
-    return 0;
+        rc = from_parts(conf, log, address);
+    if (!rc && over_tcp(conf) && conf->interface)
+        return tell_transport(options, conf->interface, log);
+    return !rc && over_tcp(conf) && everywhere(address) ? take_hint(options, log) : rc;
 }
 
-void kofn_where_worker(const struct kofn_conf *conf, char address[KOFN_ADDRESS_BYTES])
+int kofn_where_worker(struct kofn_options *options, const struct kofn_log *log,
+                      char address[KOFN_ADDRESS_BYTES])
 {
+    const struct kofn_conf *conf = &options->conf;
+
     if (conf->address)
         snprintf(address, KOFN_ADDRESS_BYTES, "%s", conf->address);
     else if (one_host(conf))
         snprintf(address, KOFN_ADDRESS_BYTES, LOCAL);
     else
         network_address(LOOPBACK, KOFN_PORT, address);
+    return conf->interface ? tell_transport(options, conf->interface, log) : 0;
 }

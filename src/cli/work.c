@@ -63,8 +63,9 @@ static int check(struct work *work, const char *command)
     int rc;
 
     kofn_launcher_read(&work->launcher, look_up);
-    kofn_where_worker(work->conf, work->address);
-    rc = find_rank(work);
+    rc = kofn_where_worker(&work->options, &work->log, work->address);
+    if (!rc)
+        rc = find_rank(work);
     if (!rc)
         rc = kofn_terms_make(&work->options, &work->log, &work->terms);
     if (!rc)

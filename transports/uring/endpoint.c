@@ -1,6 +1,7 @@
 /* A worker's end of the transport over TCP: its life, and what its owner calls. */
 #include "transports/uring/endpoint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,13 +45,29 @@ static int accept_offer(const struct kofn_endpoint_attr *attr, const struct kofn
     return 0;
 }
 
-/* Where the server is: where it says itself, or else where its control channel is. */
-static const char *host_of(const struct kofn_endpoint_attr *attr,
-                           const struct kofn__tcp_offer *content)
+/* Where the server is: where it says itself, or else where its control channel is. An address that
+ * is good on a link alone needs to be told on which: that of the interface that was asked for, or
+ * of the control channel.
+ */
+static int host_of(const struct kofn__tcp_endpoint *endpoint, const struct kofn_endpoint_attr *attr,
+                   const struct kofn__tcp_offer *content, char host[2 * KOFN_HOST_BYTES])
 {
-    if (*content->host)
-        return content->host;
-    return *attr->path.peer ? attr->path.peer : "127.0.0.1";
+    const char *interface = endpoint->options.interface, *scope = strchr(attr->path.peer, '%');
+    const char *given = *content->host ? content->host : attr->path.peer;
+    char own[KOFN_HOST_BYTES];
+
+    snprintf(host, 2 * KOFN_HOST_BYTES, "%s", *given ? given : "127.0.0.1");
+    if (!kofn_interface_link_local(host) || strchr(host, '%'))
+        return 0;
+    if (*interface && !kofn_interface_find(interface, KOFN_INTERFACE_LINK, own, sizeof(own)))
+        scope = strchr(own, '%');
+    if (!scope)
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "tcp: rank %u: %s is the server's on one link: say on which "
+                          "(--interface)",
+                          attr->rank, host);
+    snprintf(host + strlen(host), KOFN_HOST_BYTES, "%s", scope);
+    return 0;
 }
 
 /* Connects one link, and says whose it is. */
@@ -63,9 +80,12 @@ static int connect_link(struct kofn__tcp_endpoint *endpoint, const struct kofn_e
     struct kofn__greeting greeting = kofn__greeting_make(content, link);
     struct kofn__stream *stream = &endpoint->streams[link];
     uint64_t deadline = kofn_deadline(kofn_now_ns(), endpoint->peer_timeout);
-    int rc = kofn__socket_connect(host_of(attr, content), (uint16_t)content->port,
-                                  endpoint->options.interface, deadline, &stream->fd, attr->log);
+    char host[2 * KOFN_HOST_BYTES];
+    int rc = host_of(endpoint, attr, content, host);
 
+    rc = rc ? rc
+            : kofn__socket_connect(host, (uint16_t)content->port, endpoint->options.interface,
+                                   deadline, &stream->fd, attr->log);
     if (rc)
         return rc;
     kofn__socket_tune(stream->fd, endpoint->peer_timeout);

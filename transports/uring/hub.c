@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "proto/wire.h"
 #include "transports/uring/endpoint.h"
-#include "transports/uring/interface.h"
 #include "transports/uring/options.h"
 #include "transports/uring/socket.h"
 #include "transports/uring/uring.h"
@@ -149,7 +148,8 @@ static int choose_host(struct kofn__tcp_hub *hub, const struct kofn_hub_attr *at
 {
     hub->own_host = *options->interface;
     if (hub->own_host)
-        return kofn__interface_host(options->interface, AF_UNSPEC, hub->host, attr->log);
+        return kofn_interface_host(options->interface, KOFN_INTERFACE_ANY, hub->host,
+                                   sizeof(hub->host), "tcp", attr->log);
     if (attr->bind && strcmp(attr->bind, "0.0.0.0") && strcmp(attr->bind, "::"))
         snprintf(hub->host, sizeof(hub->host), "%s", attr->bind);
     return 0;

@@ -170,7 +170,9 @@ int kofn__tcp_hub_admit(struct kofn_hub *base, uint32_t rank, uint32_t epoch,
                           base->workers, rank < base->workers ? ": it has a slot" : "");
     member = &hub->members[rank];
     if (hub->own_host || !*base->path.peer)
-        memcpy(content.host, hub->host, sizeof(content.host));
+        /* which interface leads to it is for each host to know: without "%eth0" */
+        snprintf(content.host, sizeof(content.host), "%.*s", (int)strcspn(hub->host, "%"),
+                 hub->host);
     rc = kofn__offer_seal(&content);
     if (rc)
         return kofn_error_errno(base->log, "tcp: no random bytes for rank %u", rank);

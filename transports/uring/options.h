@@ -2,12 +2,14 @@
 #ifndef KOFN_TRANSPORTS_URING_OPTIONS_H
 #define KOFN_TRANSPORTS_URING_OPTIONS_H
 
+#include "base/interface.h"
 #include "transports/transport.h"
 #include "transports/uring/engine.h"
 
 struct kofn__tcp_options {
     const struct kofn__engine_ops *engine; /* `auto` = uring where it is allowed, else poll */
-    char interface[16]; /* a hub listens there, an endpoint connects from there; "" = not said */
+    char interface[KOFN_INTERFACES_BYTES]; /* a hub listens there, an endpoint connects from there;
+                                              "" = not said */
 };
 
 /* KOFN_INVALID for a key or value that is unknown or too long, KOFN_UNSUPPORTED for engine=uring

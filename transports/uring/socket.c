@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/interface.h"
 #include "base/log.h"
-#include "transports/uring/interface.h"
 
 #define BACKLOG 4096 /* a thousand workers may come at the same moment; the kernel caps it */
 #define DISCARD 65536
@@ -142,8 +142,13 @@ static int finish_connect(int fd, uint64_t deadline)
 }
 
 /* Lets what @fd connects to see the address of @interface. */
-static int come_from(int fd, const char *interface, int family, const struct kofn_log *log)
+static int come_from(int fd, const char *interface, const struct sockaddr_storage *to,
+                     const struct kofn_log *log)
 {
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)to;
+    enum kofn_interface_kind kind = to->ss_family == AF_INET                ? KOFN_INTERFACE_IPV4
+                                    : IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) ? KOFN_INTERFACE_LINK
+                                                                            : KOFN_INTERFACE_IPV6;
     struct sockaddr_storage own;
     char host[KOFN_HOST_BYTES];
     socklen_t length;
@@ -151,7 +156,7 @@ static int come_from(int fd, const char *interface, int family, const struct kof
 
     if (!*interface)
         return 0;
-    rc = kofn__interface_host(interface, family, host, log);
+    rc = kofn_interface_host(interface, kind, host, sizeof(host), "tcp", log);
     if (rc)
         return rc;
     if (resolve(host, 0, &own, &length) || bind(fd, (struct sockaddr *)&own, length))
@@ -171,7 +176,7 @@ int kofn__socket_connect(const char *host, uint16_t port, const char *interface,
     tried = new_socket(address.ss_family);
     if (tried < 0)
         return kofn_error_errno(log, "tcp: socket");
-    rc = come_from(tried, interface, address.ss_family, log);
+    rc = come_from(tried, interface, &address, log);
     if (rc) {
         close(tried);
         return rc;
