@@ -103,6 +103,7 @@ static void add_tcp_own(const struct contract_fixture *fixture, const char *name
     contract_tcp_hostile(suite);
     contract_tcp_faults(suite);
     contract_tcp_away(suite);
+    contract_tcp_engines(suite);
 }
 
 static void add_tcp_uring_own(void)

@@ -77,5 +77,6 @@ void contract_tcp_strangers(CU_pSuite suite); /* test_tcp_strangers.c */
 void contract_tcp_hostile(CU_pSuite suite);   /* test_tcp_hostile.c */
 void contract_tcp_faults(CU_pSuite suite);    /* test_tcp_faults.c */
 void contract_tcp_away(CU_pSuite suite);      /* test_tcp_away.c */
+void contract_tcp_engines(CU_pSuite suite);   /* test_tcp_engines.c */
 
 #endif

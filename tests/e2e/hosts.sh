@@ -1,7 +1,7 @@
 #!/bin/sh
 # A job between two hosts: network namespaces with names of their own and a cable between them. They train together, to
 # the model of the same job in shared memory, by whatever address, and when the cable is cut, without a word to anybody,
-# both sides find out and say so.
+# both sides find out and say so. HOSTS_CABLE, if set: what netem does to the cable, at each end ("delay 2ms loss 1%").
 . "$top_srcdir/tests/build/lib.sh"
 
 if [ "${HOSTS_INSIDE-}" != yes ]; then
@@ -28,6 +28,11 @@ until [ "$($on_node2 hostname)" = node2 ]; do kill -0 $node2 || fail "no second 
     $on_node2 ip address add fd83::2/64 dev there nodad || v6=no # a host may have no IPv6
     [ "${v6-}" = no ] || { ip address add fe80::83:1/64 dev here nodad && $on_node2 ip address add fe80::83:2/64 dev there nodad; }
 } 2>ip.err || fail "no cable: $(cat ip.err)"
+if [ -n "${HOSTS_CABLE-}" ]; then
+    # shellcheck disable=SC2086 # a list of words
+    { tc qdisc add dev here root netem $HOSTS_CABLE && $on_node2 tc qdisc add dev there root netem $HOSTS_CABLE; } ||
+        fail "no netem $HOSTS_CABLE"
+fi
 
 # a server whom others can reach is one that was told to be
 "$kofn" serve -n 2 --address tcp:10.83.0.1:0 >bold.out 2>&1

@@ -2,6 +2,10 @@
 
 from lab import expect
 
+LOSSY = "delay 1ms 500us loss 1%"  # loopback, both ways
+CABLE = "delay 2ms loss 1%"  # between two hosts, at each end
+ROUNDS = 20  # of tests that repeat something very often: a guest is slow, and here each word takes milliseconds
+
 
 def lossy(lab, counts):
     """Jobs learn over a network that loses, delays and reorders; nobody is given up."""
@@ -12,4 +16,38 @@ def lossy(lab, counts):
         counts.note(line)
 
 
-TESTS = [lossy]
+def on_lossy_loopback(program):
+    """A shell command that runs @program in a network of its own whose loopback is LOSSY."""
+    return ("unshare --net sh -c 'ip link set lo up && "
+            f"tc qdisc add dev lo root netem {LOSSY} && KOFN_TEST_ROUNDS={ROUNDS} KOFN_TEST_SECONDS=600 {program}'")
+
+
+def contract(engine):
+    def test(lab, counts):
+        task = lab.guest().start(engine, on_lossy_loopback(f"{lab.build}/tests/contract/contract tcp-{engine}"))
+        task.wait(600)
+        counts.tap(task.lines)
+
+    test.__name__, test.__module__ = f"contract_{engine}", __name__
+    test.__doc__ = "What transport.h promises holds over a network that loses and delays."
+    return test
+
+
+def faults(lab, counts):
+    """Who is killed, stopped, slow or gone is treated so there, too."""
+    program = f"{lab.build}/tests/fault/fault network end_tcp joining_tcp workers_tcp"
+    task = lab.guest().start("faults", on_lossy_loopback(program))
+    task.wait(600)
+    counts.tap(task.lines)
+
+
+def hosts(lab, counts):
+    """Two hosts with such a cable between them learn what one learns in shared memory; then it is cut."""
+    task = lab.guest().start("hosts", f"cd /tmp; HOSTS_CABLE='{CABLE}' top_srcdir={lab.top} top_builddir={lab.build} "
+                             f"sh {lab.top}/tests/e2e/hosts.sh")
+    expect(task.wait(600) == 0, "two hosts: " + task.text())
+    for line in task.lines:
+        counts.note(line)
+
+
+TESTS = [lossy, contract("uring"), contract("poll"), faults, hosts]
