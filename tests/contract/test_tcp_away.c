@@ -1,6 +1,7 @@
 /* One-sided in spite of TCP: what is sent gets to where it belongs while its reader computes, and
  * what is published leaves while its writer does; and many workers at once.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -47,6 +48,45 @@ static void test_large_publication_arrives_by_itself(void)
         CU_ASSERT_EQUAL(contract_ops()->endpoint_left(world.endpoints[0], sequence), 0);
     }
     world_close(&world);
+}
+
+/* A buffer whose publication has left may change at once, also where it was sent without a copy:
+ * what the server finds later is what was published.
+ */
+static void test_what_has_left_may_change(void)
+{
+    struct kofn_endpoint_attr attr = {.epoch = 1, .log = &contract_quiet};
+    struct kofn_endpoint *endpoint;
+    struct kofn_offer offer, answer;
+    struct kofn_arrival arrival;
+    struct kofn_stamp stamp;
+    struct tcp_scene scene;
+    const void *payload;
+    char options[64];
+
+    snprintf(options, sizeof(options), "%s zero-copy=always", contract_fixture()->options);
+    attr.options = options;
+    tcp_open(&scene, 1, LONG_BYTES, 0, NULL);
+    attr.slot = attr.model = scene.geometry;
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_admit(scene.hub, 0, 1, &offer), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.endpoint_open(&attr, &offer, &answer, &endpoint), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_connect(scene.hub, 0, &answer), 0);
+    for (uint64_t sequence = 1; sequence <= 4; sequence++) {
+        uint64_t deadline = contract_deadline();
+
+        endpoint_fill(endpoint, sequence);
+        CU_ASSERT_EQUAL_FATAL(endpoint_publish(endpoint, sequence), 0);
+        while (kofn_tcp.endpoint_left(endpoint, sequence) == KOFN_AGAIN)
+            CU_ASSERT_FATAL(kofn_now_ns() < deadline);
+        memset(kofn_slot_payload(&endpoint->slot, endpoint->buffers, sequence), 0xaa, LONG_BYTES);
+        CU_ASSERT_EQUAL_FATAL(tcp_poll(&scene, &arrival), 1);
+        CU_ASSERT_EQUAL_FATAL(kofn_slot_begin(&scene.geometry, kofn_hub_slot(scene.hub, 0),
+                                              sequence, &payload, &stamp),
+                              0);
+        CU_ASSERT(payload_is(payload, LONG_BYTES, 0, 1, sequence));
+    }
+    kofn_tcp.endpoint_close(endpoint);
+    tcp_close(&scene);
 }
 
 /* A model that is pushed to a worker who computes is there when it looks, and so is the gate that
@@ -183,6 +223,7 @@ static void test_a_thousand_workers(void)
 void contract_tcp_away(CU_pSuite suite)
 {
     CONTRACT_TEST(suite, test_large_publication_arrives_by_itself);
+    CONTRACT_TEST(suite, test_what_has_left_may_change);
     CONTRACT_TEST(suite, test_model_comes_while_its_worker_computes);
     CONTRACT_TEST(suite, test_models_can_be_read);
     CONTRACT_TEST(suite, test_a_thousand_workers);

@@ -253,6 +253,8 @@ static void test_interface_is_used(void)
     tcp_close(&scene);
 }
 
+#define OF_64_BYTES "0123456789012345678901234567890123456789012345678901234567890123"
+
 /* What is not an option, or not a host, is refused in words. */
 static void test_nonsense_is_refused(void)
 {
@@ -267,13 +269,16 @@ static void test_nonsense_is_refused(void)
     attr.options = "engine=steam";
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "engine=steam: must be auto, uring or poll"));
+    attr.options = "zero-copy=maybe";
+    CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "zero-copy=maybe: must be auto, always or never"));
     attr.options = "speed=high";
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "no option 'speed'"));
     attr.options = "interface=none0";
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "interface=none0: has no address, or is not up; up are: "));
-    attr.options = "interface=a-name-of-16-bytes";
+    attr.options = "interface=" OF_64_BYTES "," OF_64_BYTES;
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "not the name of an interface"));
     attr.options = NULL;

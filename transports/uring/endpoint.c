@@ -89,6 +89,8 @@ static int connect_link(struct kofn__tcp_endpoint *endpoint, const struct kofn_e
     if (rc)
         return rc;
     kofn__socket_tune(stream->fd, endpoint->peer_timeout);
+    if (link == LINK_PAYLOAD)
+        kofn__zero_copy_start(&stream->zero, stream->fd, endpoint->options.zero_copy);
     rc = kofn__socket_send_all(stream->fd, &greeting, sizeof(greeting), deadline);
     if (rc)
         return kofn_error(attr->log, rc, "tcp: rank %u: the server hung up", attr->rank);
@@ -248,7 +250,7 @@ static void send_away(struct kofn__tcp_endpoint *endpoint, enum kofn__link link)
 {
     kofn__endpoint_send(endpoint, link);
     kofn__endpoint_look(endpoint, kofn_now_ns());
-    if (endpoint->streams[link].blocked)
+    if (endpoint->streams[link].blocked || !kofn__stream_settled(&endpoint->streams[link]))
         kofn__driver_hand_over(&endpoint->driver);
     else
         kofn__driver_glance(&endpoint->driver);
@@ -289,8 +291,10 @@ int kofn__tcp_endpoint_left(struct kofn_endpoint *base, uint64_t sequence)
     int rc = 0;
 
     kofn__driver_enter(&endpoint->driver);
-    if (sequence > endpoint->left)
+    if (sequence > endpoint->left) {
         kofn__driver_glance(&endpoint->driver);
+        kofn__endpoint_send(endpoint, kofn__payload_link(endpoint));
+    }
     if (sequence > endpoint->left)
         rc = endpoint->status ? KOFN_GONE : KOFN_AGAIN;
     kofn__driver_leave(&endpoint->driver);

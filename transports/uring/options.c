@@ -34,6 +34,20 @@ static int keep_interface(struct kofn_text value, struct kofn__tcp_options *opti
     return 0;
 }
 
+static int choose_copy(struct kofn_text value, struct kofn__tcp_options *options,
+                       const struct kofn_log *log)
+{
+    static const char *const names[] = {"never", "auto", "always"};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(names); i++)
+        if (kofn_text_is(value, names[i])) {
+            options->zero_copy = (enum kofn__zero_copy_mode)i;
+            return 0;
+        }
+    return kofn_error(log, KOFN_INVALID, "tcp: zero-copy=%.*s: must be auto, always or never",
+                      KOFN_TEXT_ARGS(value));
+}
+
 int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
                            const struct kofn_log *log)
 {
@@ -41,12 +55,14 @@ int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
     const char *rest = NULL;
     int rc = 0;
 
-    *options = (struct kofn__tcp_options){0};
+    *options = (struct kofn__tcp_options){.zero_copy = ZERO_COPY_AUTO};
     while (!rc && kofn_transport_option(text, &rest, &key, &value)) {
         if (kofn_text_is(key, "engine"))
             engine = value;
         else if (kofn_text_is(key, "interface"))
             rc = keep_interface(value, options, log);
+        else if (kofn_text_is(key, "zero-copy"))
+            rc = choose_copy(value, options, log);
         else
             rc = kofn_error(log, KOFN_INVALID, "tcp: has no option '%.*s'", KOFN_TEXT_ARGS(key));
     }

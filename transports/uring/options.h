@@ -5,8 +5,10 @@
 #include "base/interface.h"
 #include "transports/transport.h"
 #include "transports/uring/engine.h"
+#include "transports/uring/zero_copy.h"
 
 struct kofn__tcp_options {
+    enum kofn__zero_copy_mode zero_copy;   /* of updates; auto unless said */
     const struct kofn__engine_ops *engine; /* `auto` = uring where it is allowed, else poll */
     char interface[KOFN_INTERFACES_BYTES]; /* a hub listens there, an endpoint connects from there;
                                               "" = not said */

@@ -91,7 +91,7 @@ void kofn__stream_stage(struct kofn__stream *stream, const struct kofn__frame *f
     stream->body = (const char *)stream->head; /* of no bytes */
     stream->body_bytes = stream->tail_bytes = 0;
     stream->sent = 0;
-    stream->racy = false;
+    stream->racy = stream->in_place = false;
     stream->staged = true;
 }
 
@@ -102,6 +102,7 @@ void kofn__stream_stage_write(struct kofn__stream *stream, const struct kofn__fr
     stream->body = payload;
     stream->body_bytes = frame->length;
     stream->racy = racy;
+    stream->in_place = !racy && kofn__zero_copy_next(&stream->zero, frame->length);
 }
 
 void kofn__stream_stage_stamp(struct kofn__stream *stream, const struct kofn__frame *frame,
@@ -122,15 +123,16 @@ static struct iovec rest(const struct kofn__stream *stream, const void *part, ui
 /* Reading memory that is being written is a race on purpose, of which the thread sanitizer would
  * have to be told: it does not look into plain system calls.
  */
-static ssize_t send_parts(const struct kofn__stream *stream, struct iovec *parts, size_t count)
+static ssize_t send_parts(const struct kofn__stream *stream, struct iovec *parts, size_t count,
+                          int flags)
 {
     struct msghdr header = {.msg_iov = parts, .msg_iovlen = count};
 
 #if KOFN_THREAD_SANITIZER
     if (stream->racy)
-        return syscall(SYS_sendmsg, stream->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+        return syscall(SYS_sendmsg, stream->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
 #endif
-    return sendmsg(stream->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sendmsg(stream->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
 }
 
 static void block(struct kofn__stream *stream, struct kofn__driver *driver)
@@ -141,20 +143,47 @@ static void block(struct kofn__stream *stream, struct kofn__driver *driver)
     kofn__driver_want_write(driver, stream->key, true);
 }
 
-int kofn__stream_send(struct kofn__stream *stream, struct kofn__driver *driver)
+/* Sends once. Header and stamp lie where the next ones will: a payload that goes without a copy
+ * goes alone.
+ */
+static ssize_t send_once(struct kofn__stream *stream)
 {
     uint64_t body_at = stream->head_bytes, tail_at = body_at + stream->body_bytes;
-    uint64_t whole = tail_at + stream->tail_bytes;
+    struct iovec parts[3] = {rest(stream, stream->head, stream->head_bytes, 0),
+                             rest(stream, stream->body, stream->body_bytes, body_at),
+                             rest(stream, stream->tail, stream->tail_bytes, tail_at)};
+    size_t first = parts[0].iov_len ? 0 : parts[1].iov_len ? 1 : 2, count = 3 - first;
+    bool in_place = stream->in_place && first == 1;
+    bool tried = in_place || (!stream->in_place && stream->body_bytes == stream->zero.part);
+    uint64_t before = kofn__zero_copy_clock(&stream->zero);
+    int flags = 0;
+    ssize_t sent;
+
+    if (stream->in_place && first < 2) {
+        count = 1;
+        flags = in_place ? MSG_ZEROCOPY : MSG_MORE;
+    }
+    sent = send_parts(stream, parts + first, count, flags);
+    if (sent > 0 && tried)
+        kofn__zero_copy_sent(&stream->zero, in_place, (uint64_t)sent,
+                             kofn__zero_copy_clock(&stream->zero) - before);
+    return sent;
+}
+
+int kofn__stream_send(struct kofn__stream *stream, struct kofn__driver *driver)
+{
+    uint64_t whole = stream->head_bytes + stream->body_bytes + stream->tail_bytes;
 
     while (stream->sent < whole) {
-        struct iovec parts[3] = {rest(stream, stream->head, stream->head_bytes, 0),
-                                 rest(stream, stream->body, stream->body_bytes, body_at),
-                                 rest(stream, stream->tail, stream->tail_bytes, tail_at)};
-        size_t first = parts[0].iov_len ? 0 : parts[1].iov_len ? 1 : 2;
-        ssize_t sent = send_parts(stream, parts + first, 3 - first);
+        ssize_t sent = send_once(stream);
 
         if (sent < 0 && errno == EINTR)
             continue;
+        if (sent < 0 && errno == ENOBUFS && stream->in_place) {
+            kofn__zero_copy_refused(&stream->zero);
+            stream->in_place = false;
+            continue;
+        }
         if (sent < 0 && errno == EAGAIN) {
             block(stream, driver);
             return KOFN_AGAIN;
@@ -177,6 +206,15 @@ bool kofn__stream_lost(struct kofn__stream *stream, uint64_t peer_timeout)
         return false;
     stream->error = ETIMEDOUT;
     return true;
+}
+
+bool kofn__stream_settled(struct kofn__stream *stream)
+{
+    if (KOFN_LIKELY(!kofn__zero_copy_pending(&stream->zero)))
+        return true;
+    if (stream->fd >= 0)
+        kofn__zero_copy_reap(&stream->zero, stream->fd);
+    return !kofn__zero_copy_pending(&stream->zero);
 }
 
 void kofn__stream_unblock(struct kofn__stream *stream, struct kofn__driver *driver)

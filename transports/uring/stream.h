@@ -11,6 +11,7 @@
 
 #include "transports/uring/driver.h"
 #include "transports/uring/frame.h"
+#include "transports/uring/zero_copy.h"
 
 #define KOFN__STREAM_PART 262144u  /* bytes read at once */
 #define KOFN__STREAM_CHUNK 524288u /* bytes of the longest WRITE that is sent */
@@ -27,12 +28,14 @@ struct kofn__stream {
 
     /* What is being sent: header and what fits beside it, a payload where it lies, a stamp. */
     bool staged;
-    bool racy; /* the payload may change meanwhile: whoever staged it looks afterwards */
+    bool racy;     /* the payload may change meanwhile: whoever staged it looks afterwards */
+    bool in_place; /* the payload goes without a copy */
     uint32_t head_bytes, tail_bytes;
     const char *body;
     uint64_t body_bytes, sent;
     unsigned char head[sizeof(struct kofn__frame) + KOFN__FRAME_BODY];
     unsigned char tail[sizeof(struct kofn__frame) + KOFN__FRAME_BODY];
+    struct kofn__zero_copy zero; /* of payload that is not racy; NEVER until it is started */
 };
 
 void kofn__stream_init(struct kofn__stream *stream, uint32_t key, bool small);
@@ -55,7 +58,8 @@ int kofn__stream_read(struct kofn__stream *stream, const struct kofn__frame_sink
 void kofn__stream_stage(struct kofn__stream *stream, const struct kofn__frame *frame,
                         const void *body, size_t bytes);
 
-/* Stages a WRITE of frame->length bytes, which stay where they are until it has left. */
+/* Stages a WRITE of frame->length bytes, which stay where they are until it has left and
+ * kofn__stream_settled() says that nothing needs them. */
 void kofn__stream_stage_write(struct kofn__stream *stream, const struct kofn__frame *frame,
                               const void *payload, bool racy);
 
@@ -72,6 +76,9 @@ int kofn__stream_send(struct kofn__stream *stream, struct kofn__driver *driver);
  * @peer_timeout ns what was sent. Costs a system call only where something was.
  */
 bool kofn__stream_lost(struct kofn__stream *stream, uint64_t peer_timeout);
+
+/* True if what was sent may change: the kernel has copied it, or needs it no more. */
+bool kofn__stream_settled(struct kofn__stream *stream);
 
 /* The driver has reported EVENT_WRITE. */
 void kofn__stream_unblock(struct kofn__stream *stream, struct kofn__driver *driver);

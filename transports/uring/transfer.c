@@ -185,6 +185,10 @@ static void ready(void *arg, uint32_t key, unsigned events)
     }
     if (!(events & EVENT_READ) || stream->fd < 0)
         return;
+    if (kofn__zero_copy_reap(&stream->zero, stream->fd)) /* which is said as an error to be read */
+        kofn__endpoint_send(endpoint, (enum kofn__link)key);
+    if (stream->fd < 0)
+        return;
     switch (kofn__stream_read(stream, &frames, endpoint, &wrong)) {
     case KOFN_GONE:
         ended(endpoint, stream);
@@ -349,13 +353,16 @@ static bool stage_next(struct kofn__tcp_endpoint *endpoint, enum kofn__link link
            (stage_publication(endpoint, stream) || stage_nothing(endpoint, stream));
 }
 
-/* What was staged has left the process. */
-static void staged_left(struct kofn__tcp_endpoint *endpoint, enum kofn__link link)
+/* What was staged has left the process. False as long as a publication may not change yet. */
+static bool staged_left(struct kofn__tcp_endpoint *endpoint, enum kofn__link link)
 {
     if (link != kofn__payload_link(endpoint) || !endpoint->stamped)
-        return;
+        return true;
+    if (!kofn__stream_settled(&endpoint->streams[link]))
+        return false;
     endpoint->stamped = false;
     endpoint->left++;
+    return true;
 }
 
 void kofn__endpoint_send(struct kofn__tcp_endpoint *endpoint, enum kofn__link link)
@@ -363,11 +370,11 @@ void kofn__endpoint_send(struct kofn__tcp_endpoint *endpoint, enum kofn__link li
     struct kofn__stream *stream = &endpoint->streams[link];
 
     while (stream->fd >= 0 && stream->started && !stream->blocked) {
-        if (!stream->staged && !stage_next(endpoint, link, stream))
+        if (!stream->staged &&
+            (!staged_left(endpoint, link) || !stage_next(endpoint, link, stream)))
             return;
         switch (kofn__stream_send(stream, &endpoint->driver)) {
         case 0:
-            staged_left(endpoint, link);
             break;
         case KOFN_AGAIN:
             return;
