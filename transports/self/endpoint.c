@@ -220,5 +220,7 @@ int kofn__self_endpoint_wait(struct kofn_endpoint *base, uint64_t seen, uint64_t
 
     if (endpoint->block.gate != seen)
         return 0;
+    if (cut(endpoint))
+        return KOFN_GONE;
     return kofn__fabric_wait(endpoint->fabric, base->rank, deadline);
 }

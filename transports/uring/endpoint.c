@@ -399,6 +399,8 @@ int kofn__tcp_endpoint_wait(struct kofn_endpoint *base, uint64_t seen, uint64_t 
     rc = kofn__driver_wait(&endpoint->driver, nothing_new, KOFN_MIN(deadline, endpoint->look_ns));
     endpoint->receipts_changed = false;
     endpoint->woke = endpoint->status != 0;
+    if (!rc && endpoint->block.gate == seen)
+        rc = usable(endpoint);
     kofn__driver_leave(&endpoint->driver);
     return rc;
 }
