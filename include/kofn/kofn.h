@@ -67,14 +67,18 @@ void kofn_worker_close(struct kofn_worker *worker);
 /* The job that was joined; valid until close. */
 const struct kofn_job *kofn_worker_job(const struct kofn_worker *worker);
 
-/* Takes the next model: waits until there is one for this worker and copies it to @model.
- * Finished updates that missed their round are sent first; so @model must still be as it was last
- * reported: an update that is dropped must not have touched it.
+/* Takes the next model: waits until there is one for this worker and copies it to @model. If the
+ * connection has failed, over a network, another one is made first, for up to the worker's timeout:
+ * the membership is a new one then (kofn_job.epoch), what the former one had not got merged is
+ * lost, and receipts of it that were not read are, too. Finished updates that missed their round
+ * are sent first; so @model must still be as it was last reported: an update that is dropped must
+ * not have touched it.
  *
  * @model  in and out: kofn_job.parameters f32
  * @round  out, may be NULL: the round that the following local updates belong to
  * Returns 0; KOFN_JOB_OVER; KOFN_TIMEOUT or KOFN_GONE if the server is silent or dead; KOFN_EPOCH
- * if this worker was evicted (open a new handle to rejoin); KOFN_INTERRUPTED.
+ * if this worker was evicted (open a new handle to rejoin); KOFN_REFUSED if it lost its connection
+ * and may not come back (another process has its rank); KOFN_INTERRUPTED.
  */
 int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round);
 
@@ -106,8 +110,8 @@ float *kofn_worker_gradient(struct kofn_worker *worker);
  * @model   the worker's parameters after the update (DELTA); ignored for GRADIENT
  * @update  may be NULL
  * Returns 0: go on with another local update on the same model; KOFN_ROUND_OVER: take the next
- * model; KOFN_GONE, KOFN_TIMEOUT as for take; KOFN_INTERRUPTED: the same call again goes on
- * with it.
+ * model (also where the connection has failed, which the take will see to); KOFN_GONE, KOFN_TIMEOUT
+ * as for take; KOFN_INTERRUPTED: the same call again goes on with it.
  */
 int kofn_worker_report(struct kofn_worker *worker, const float *model,
                        const struct kofn_update *update);
@@ -161,8 +165,9 @@ int kofn_server_start(struct kofn_server *server, const float *model);
  * @timeout  gives up after this long (KOFN_TIMEOUT; the round stays open and a later call goes on
  * with it)
  * @report   out, may be NULL; its size must be set
- * Returns 0, KOFN_TIMEOUT, KOFN_GONE if no worker is left that could close it, KOFN_INTERRUPTED,
- * KOFN_SYSTEM.
+ * Returns 0, KOFN_TIMEOUT, KOFN_GONE if no worker is left that could close it (one
+ * whose connection has failed may come back, and is waited for during attr.peer_timeout),
+ * KOFN_INTERRUPTED, KOFN_SYSTEM.
  */
 int kofn_server_step(struct kofn_server *server, uint64_t timeout,
                      struct kofn_round_report *report);

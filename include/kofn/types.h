@@ -116,8 +116,8 @@ struct kofn_job {
     uint32_t workers;     /* N */
     uint32_t wait_for;    /* K */
     uint32_t local_steps; /* U */
-    uint32_t epoch;       /* of this worker's membership; grows with every rejoin */
-    uint64_t parameters;  /* f32 elements of a model and of an update */
+    uint32_t epoch;      /* of this worker's membership; grows with every rejoin and reconnection */
+    uint64_t parameters; /* f32 elements of a model and of an update */
     double pullback; /* overlap: the share by which kofn_worker_take() pulls the worker's parameters
                         to the anchor, and keeps the rest; local momentum is then kept, too. 0 with
                         all others: it replaces them */
@@ -200,6 +200,8 @@ struct kofn_member_report {
     uint64_t last_progress_ns; /* time of its last beat or publication */
     double pace_mean;          /* pace over all closed rounds; NaN before the first update */
     double silence; /* seconds in which it owed a local update and none came; 0 if it owes none */
+    uint64_t
+        rejoins; /* times it has joined again: after a failed connection, or as a new process */
 };
 
 struct kofn_worker; /* one worker's end; used by one thread at a time */
@@ -210,7 +212,8 @@ struct kofn_worker_attr {
     const char *address;           /* as kofn_server_address() gives it */
     uint32_t rank;                 /* 0 .. N-1 */
     uint64_t parameters;           /* f32 elements of the model; must be the server's */
-    uint64_t timeout;              /* longest silence of the server before a call gives up; 30 s */
+    uint64_t timeout;              /* longest silence of the server before a call gives up, and for
+                                      how long a connection that has failed is made again; 30 s */
     uint64_t spin;                 /* how long a wait polls before it sleeps; 0 = sleep at once (see
                                       kofn_spin_budget()) */
     const struct kofn_log *log;    /* must outlive the worker */

@@ -22,6 +22,7 @@ static json_t *worker_json(const struct kofn_member_report *member)
     json_object_set_new(json, "late_p99", kofn_json_number(member->late_p99));
     json_object_set_new(json, "update_time_mean",
                         kofn_json_number(kofn_member_update_time(member)));
+    json_object_set_new(json, "rejoins", json_integer((json_int_t)member->rejoins));
     json_object_set_new(json, "cause",
                         member->cause == KOFN_CAUSE_NONE
                             ? json_null()

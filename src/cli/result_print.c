@@ -191,6 +191,26 @@ static void name_slow_workers(const struct kofn_result *result, FILE *stream)
         fprintf(stream, "and %u more; see the table\n", slow - NAMED);
 }
 
+/* Who has lost its connection, or was started again. */
+static void name_rejoins(const struct kofn_result *result, FILE *stream)
+{
+    uint32_t workers = 0, last = 0;
+    uint64_t rejoins = 0;
+
+    for (uint32_t i = 0; i < result->workers; i++)
+        if (result->members[i].rejoins) {
+            workers++;
+            last = result->members[i].rank;
+            rejoins += result->members[i].rejoins;
+        }
+    if (workers == 1)
+        fprintf(stream, "rank %u has joined again %llu time%s\n", last, (unsigned long long)rejoins,
+                rejoins == 1 ? "" : "s");
+    else if (workers)
+        fprintf(stream, "%u workers have joined again, %llu times in all\n", workers,
+                (unsigned long long)rejoins);
+}
+
 /* What holds up everybody alike makes nobody late, and is no worker's fault. */
 static void name_server(const struct kofn_result *result, FILE *stream)
 {
@@ -274,5 +294,6 @@ void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
     if (!result->members)
         return;
     name_slow_workers(result, stream);
+    name_rejoins(result, stream);
     name_server(result, stream);
 }

@@ -92,7 +92,7 @@ int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, co
         return rc;
     peer->epoch++;
     peer->admitted = true;
-    peer->evicted = peer->left = peer->ended = peer->network = false;
+    peer->evicted = peer->expelled = peer->left = peer->ended = peer->network = false;
     peer->sequence = peer->released = peer->pushed = 0;
     peer->read_round = peer->read_updates = 0;
     peer->pid = pid;
@@ -110,8 +110,10 @@ int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct k
 
     if (rc)
         return rc;
+    peer->rejoins += server->round.members[rank].epoch != 0;
     kofn_round_join(&server->round, rank, peer->epoch, now);
     peer->announced = KOFN_MEMBER_JOINING;
+    peer->return_ns = 0;
     kofn__serve_gate(server, rank);
     return 0;
 }
@@ -181,7 +183,7 @@ static void member_leaves(struct kofn_server *server, uint32_t rank)
     kofn_log(server->log, KOFN_LOG_INFO, "rank %u (pid %u) has left", rank, peer->pid);
 }
 
-void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why)
+void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why, bool failed)
 {
     struct kofn_peer *peer = &server->peers[rank];
 
@@ -193,10 +195,39 @@ void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why
     }
     take_out(server, rank, 0);
     peer->announced = KOFN_MEMBER_GONE;
+    if (failed && peer->network)
+        peer->return_ns = kofn_deadline(kofn_now_ns(), server->attr.peer_timeout);
     kofn_log(server->log, KOFN_LOG_WARN,
              "rank %u (%s, pid %u): gone in round %u: %s; going on without it (K = %u of %u left)",
              rank, peer->host, peer->pid, server->round.number, why,
              KOFN_MIN(server->round.asked, server->round.available), server->round.available);
+}
+
+bool kofn__admit_awaits(const struct kofn_server *server, uint64_t now)
+{
+    for (uint32_t rank = 0; rank < server->attr.workers; rank++)
+        if (server->peers[rank].return_ns > now)
+            return true;
+    return false;
+}
+
+const char *kofn__admit_return(struct kofn_server *server, uint32_t rank, uint32_t epoch,
+                               uint32_t finished, const char *host, uint32_t pid)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+
+    if (epoch > peer->epoch)
+        return "this server knows nothing of the job that it was in";
+    if (peer->expelled)
+        return "it was evicted: what it published broke the rules";
+    if (peer->pid != pid || strcmp(peer->host, host))
+        return "another process has had that rank meanwhile";
+    if (kofn_member_connected(&server->round.members[rank])) {
+        kofn__admit_drain(server, rank);
+        kofn__admit_gone(server, rank, "its connection has failed, and it comes back", true);
+    }
+    kofn_round_finished(&server->round, rank, epoch, finished);
+    return NULL;
 }
 
 void kofn__admit_evict(struct kofn_server *server, uint32_t rank, const char *why)
@@ -211,6 +242,7 @@ void kofn__admit_evict(struct kofn_server *server, uint32_t rank, const char *wh
              peer->host, peer->pid, server->round.number, why);
     server->hub->ops->hub_gate(server->hub, rank, kofn_gate_pack(gate));
     take_out(server, rank, 0);
+    peer->expelled = true;
 }
 
 /* BYE may overtake publications, which travel on connections of their own. */
@@ -260,7 +292,8 @@ static void peer_event(struct kofn_server *server, uint32_t rank, uint64_t now)
         return;
     }
     kofn__admit_drain(server, rank);
-    kofn__admit_gone(server, rank, rc ? reason : "it sent a message out of turn");
+    kofn__admit_gone(server, rank, rc ? reason : "it sent a message out of turn",
+                     rc == KOFN_GONE && !peer->control->ended);
     kofn_channel_close(peer->control);
     peer->control = NULL;
 }

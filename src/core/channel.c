@@ -97,7 +97,7 @@ int kofn_channel_connect(const struct kofn_connect_attr *attr, struct kofn_chann
     const char *why = "";
     int fd, rc;
 
-    while ((rc = once(attr, &fd, &why)) == KOFN_AGAIN) {
+    while ((rc = once(attr, &fd, &why)) == KOFN_AGAIN || rc == KOFN_GONE) {
         now = kofn_now_ns();
         if (now >= attr->deadline)
             return kofn_error(attr->log, KOFN_TIMEOUT, "no server at %s for %.1f s: %s",
@@ -115,6 +115,19 @@ int kofn_channel_connect(const struct kofn_connect_attr *attr, struct kofn_chann
     rc = make_channel(fd, network, attr->silence, channel_p, attr->log);
     return rc == KOFN_AGAIN ? kofn_error(attr->log, KOFN_GONE, "%s hung up at once", attr->address)
                             : rc;
+}
+
+int kofn_channel_try(const struct kofn_connect_attr *attr, struct kofn_channel **channel_p,
+                     const char **why)
+{
+    bool network = kofn_address_network(attr->address);
+    kofn__connect *once = network ? kofn__tcp_connect : kofn__unix_connect;
+    int fd, rc = once(attr, &fd, why);
+
+    if (rc)
+        return rc;
+    *why = "it hung up at once";
+    return make_channel(fd, network, attr->silence, channel_p, attr->log);
 }
 
 void kofn_channel_close(struct kofn_channel *channel)
@@ -176,6 +189,7 @@ static int receive_frame(struct kofn_channel *channel, struct kofn_wire *message
                   : errno == ETIMEDOUT  ? "its host does not answer any more"
                   : errno == ECONNRESET ? "its connection was reset"
                                         : "its connection has failed";
+        channel->ended = n == 0;
         if (n <= 0)
             return KOFN_GONE;
         frame->filled += (uint32_t)n;

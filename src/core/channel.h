@@ -41,6 +41,7 @@ struct kofn_channel {
     bool network;          /* no descriptors travel, and `pid` is not known */
     uint32_t pid;          /* of the process at the other end, as the kernel says */
     struct kofn_path path; /* over a network: where its ends are */
+    bool ended;            /* the other side has closed it, in order */
     struct kofn_frame in;  /* over a network: a message that has not come to its end */
     uint32_t out_left;     /* bytes at the end of `out` that have not gone out */
     uint32_t out_length;
@@ -90,6 +91,12 @@ int kofn_listener_accept(const struct kofn_listener *listener, struct kofn_chann
  */
 int kofn_channel_connect(const struct kofn_connect_attr *attr, struct kofn_channel **channel_p);
 
+/* The same, once, for a server that has been there before. KOFN_AGAIN and @why if it may be reached
+ * later; KOFN_GONE and @why if its host says that nobody listens there any more.
+ */
+int kofn_channel_try(const struct kofn_connect_attr *attr, struct kofn_channel **channel_p,
+                     const char **why);
+
 /* Hangs up and frees. NULL is allowed. */
 void kofn_channel_close(struct kofn_channel *channel);
 
@@ -114,8 +121,8 @@ int kofn_channel_receive(struct kofn_channel *channel, uint64_t deadline, struct
 
 /* ---- between the files of the channel ---- */
 
-/* One attempt to connect: 0; KOFN_AGAIN and @why if the server may be there later; errors are
- * logged.
+/* One attempt to connect: 0; KOFN_AGAIN and @why if the server may be there later, KOFN_GONE if the
+ * same is known of its host, but nobody listens; KOFN_INTERRUPTED; errors are logged.
  */
 typedef int kofn__connect(const struct kofn_connect_attr *attr, int *fd, const char **why);
 kofn__connect kofn__unix_connect, kofn__tcp_connect;

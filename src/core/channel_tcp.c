@@ -14,7 +14,8 @@
 #include "core/channel.h"
 
 #define BACKLOG 1024
-#define PROBES 3                   /* of a silent connection, until it has failed */
+#define PROBES 3                   /* of a silent connection, at least, until it has failed */
+#define PROBE_S UINT64_C(2)        /* between them at most: the other side may know of its end */
 #define TRY_NS (3 * KOFN_NS_PER_S) /* for one address of a name that has several */
 
 /* ---- what both sides set ---- */
@@ -29,13 +30,14 @@ static void set(int fd, int level, int option, int value)
  */
 static void set_options(int fd, uint64_t silence)
 {
-    uint64_t seconds = KOFN_MAX(silence / (PROBES + 1) / KOFN_NS_PER_S, UINT64_C(1));
+    int seconds =
+        (int)KOFN_MIN(KOFN_MAX(silence / (PROBES + 1) / KOFN_NS_PER_S, UINT64_C(1)), PROBE_S);
 
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)KOFN_MIN(seconds, UINT64_C(3600)));
-    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)KOFN_MIN(seconds, UINT64_C(3600)));
-    set(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES);
+    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds);
+    set(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBES); /* where there is no time-out of the user's */
     set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
         (int)KOFN_MIN(silence / KOFN_NS_PER_MS, (uint64_t)INT32_MAX));
 }
@@ -148,19 +150,15 @@ int kofn__tcp_listen(const struct kofn_listener_attr *attr, struct kofn_listener
 
 /* ---- the worker ---- */
 
-/* Waits for the end of a connect() that has begun. Returns its errno. */
+/* Waits for the end of a connect() that has begun. Returns its errno; EINTR after a signal. */
 static int wait_connected(int fd, uint64_t until)
 {
     struct pollfd waiting = {.fd = fd, .events = POLLOUT};
+    uint64_t now = kofn_now_ns(), left = until > now ? until - now : 0;
     socklen_t bytes = sizeof(int);
     int error = 0, n;
 
-    do {
-        uint64_t now = kofn_now_ns(), left = until > now ? until - now : 0;
-
-        n = poll(&waiting, 1,
-                 (int)KOFN_MIN(left / KOFN_NS_PER_MS + (left > 0), (uint64_t)INT32_MAX));
-    } while (n < 0 && errno == EINTR);
+    n = poll(&waiting, 1, (int)KOFN_MIN(left / KOFN_NS_PER_MS + (left > 0), (uint64_t)INT32_MAX));
     if (!n)
         return ETIMEDOUT;
     if (n < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes))
@@ -230,6 +228,7 @@ int kofn__tcp_connect(const struct kofn_connect_attr *attr, int *fd, const char 
         .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct kofn_tcp_name name;
     struct addrinfo *list;
+    bool refused = true; /* by all of its addresses */
     int error = 0, rc = kofn__tcp_parse(attr->address, &name, attr->log);
 
     if (rc)
@@ -246,15 +245,18 @@ int kofn__tcp_connect(const struct kofn_connect_attr *attr, int *fd, const char 
         uint64_t until = info->ai_next ? kofn_deadline(kofn_now_ns(), TRY_NS) : attr->deadline;
 
         error = try_address(info, KOFN_MIN(until, attr->deadline), fd);
-        if (!error)
+        if (!error || error == EINTR)
             break;
+        refused &= error == ECONNREFUSED;
     }
     freeaddrinfo(list);
     if (!error)
         return 0;
+    if (error == EINTR)
+        return KOFN_INTERRUPTED;
     errno = error;
     if (!may_pass(error))
         return kofn_error_errno(attr->log, "cannot connect to %s", attr->address);
     *why = strerror(error);
-    return KOFN_AGAIN;
+    return refused ? KOFN_GONE : KOFN_AGAIN;
 }

@@ -255,6 +255,32 @@ static bool same_job(struct kofn_server *server, struct kofn_guest *guest,
     return false;
 }
 
+/* A guest that had the rank before, and has lost its connection: whatever it left behind goes. */
+static bool may_return(struct kofn_server *server, struct kofn_guest *guest,
+                       const struct kofn_wire *message)
+{
+    uint32_t rank = message->hello.rank,
+             pid = guest->control->network ? message->hello.pid : guest->control->pid;
+    const char *why;
+
+    if (!message->hello.epoch)
+        return true;
+    why = kofn__admit_return(server, rank, message->hello.epoch, message->hello.finished,
+                             message->hello.host, pid);
+    if (why) {
+        refuse(server, guest, KOFN_REFUSED, "rank %u: %s", rank, why);
+        return false;
+    }
+    for (uint32_t i = 0; i < KOFN_GUESTS; i++) { /* an attempt of its own that came to nothing */
+        struct kofn_guest *other = &server->guests[i];
+
+        if (other != guest && other->control && other->greeted && other->hello.hello.rank == rank &&
+            pid_of(other) == pid && !strcmp(other->hello.hello.host, message->hello.host))
+            drop_guest(server, other);
+    }
+    return true;
+}
+
 static void hello(struct kofn_server *server, struct kofn_guest *guest,
                   const struct kofn_wire *message, uint64_t now)
 {
@@ -266,7 +292,7 @@ static void hello(struct kofn_server *server, struct kofn_guest *guest,
                server->attr.workers);
         return;
     }
-    if (!same_job(server, guest, message))
+    if (!same_job(server, guest, message) || !may_return(server, guest, message))
         return;
     if (rank_taken(server, rank, now, &host, &pid)) {
         refuse(server, guest, KOFN_INVALID, "rank %u is taken by pid %u (%s)", rank, pid, host);
@@ -288,6 +314,21 @@ static bool watch_process(struct kofn_peer *peer, const struct kofn_channel *con
     peer->pidfd = (int)syscall(SYS_pidfd_open, (pid_t)control->pid, 0);
     peer->ended = peer->pidfd < 0 && errno == ESRCH;
     return peer->pidfd >= 0 || peer->ended;
+}
+
+static void say_joined(const struct kofn_server *server, uint32_t rank)
+{
+    const struct kofn_peer *peer = &server->peers[rank];
+
+    if (peer->rejoins)
+        kofn_log(server->log, KOFN_LOG_WARN,
+                 "rank %u (%s, pid %u) has joined again, in round %u, in epoch %u; of what it did "
+                 "before %llu local updates are lost",
+                 rank, peer->host, peer->pid, server->round.number, peer->epoch,
+                 (unsigned long long)kofn_member_lost(&server->round.members[rank]));
+    else
+        kofn_log(server->log, KOFN_LOG_INFO, "rank %u (%s, pid %u) has joined", rank, peer->host,
+                 peer->pid);
 }
 
 /* The guest has its slot and has answered: it is a member from here on. */
@@ -316,8 +357,7 @@ static void ready(struct kofn_server *server, struct kofn_guest *guest,
     guest->control = NULL;
     kofn__admit_watch(server, peer->control->fd, KOFN_WATCHED_PEER, rank, EPOLL_CTL_MOD);
     kofn_channel_send(peer->control, &go, NULL);
-    kofn_log(server->log, KOFN_LOG_INFO, "rank %u (%s, pid %u) has joined", rank, peer->host,
-             peer->pid);
+    say_joined(server, rank);
 }
 
 void kofn__guests_event(struct kofn_server *server, uint32_t index, uint64_t now)
@@ -348,7 +388,7 @@ void kofn__guests_event(struct kofn_server *server, uint32_t index, uint64_t now
 
 /* A rank's former member is gone and still holds a publication: the guest can have the slot when
  * the round has closed. It waits for that as long as a handshake may take; a round that does not
- * close meanwhile may be waiting for nobody but the guest.
+ * close meanwhile may be waiting for nobody but the guest, and one without any member does.
  */
 static void give_up_held(struct kofn_server *server, uint32_t rank)
 {
@@ -374,7 +414,7 @@ static void give_up(struct kofn_server *server, struct kofn_guest *guest)
 static void look_after(struct kofn_server *server, struct kofn_guest *guest, uint64_t now)
 {
     if (guest->greeted && !guest->welcomed) {
-        if (now >= guest->deadline)
+        if (now >= guest->deadline || !server->round.available)
             give_up_held(server, guest->hello.hello.rank);
         welcome(server, guest);
         if (guest->welcomed) /* the rest of the handshake has its own time */

@@ -16,15 +16,19 @@ static int expect(struct kofn_worker *worker, uint32_t rank, enum kofn_wire_type
                   uint64_t deadline, struct kofn_wire *message, struct kofn_fds *fds)
 {
     const char *reason = "";
+    uint64_t began = kofn_now_ns();
     int rc;
 
     do
         rc = kofn_channel_receive(worker->control, deadline, message, fds, &reason);
-    while (rc == KOFN_INTERRUPTED || (rc == KOFN_AGAIN && kofn_now_ns() < deadline));
+    while ((rc == KOFN_INTERRUPTED && !worker->broken) ||
+           (rc == KOFN_AGAIN && kofn_now_ns() < deadline));
+    if (rc == KOFN_INTERRUPTED)
+        return rc;
     if (rc == KOFN_AGAIN)
         return kofn_error(worker->log, KOFN_TIMEOUT,
                           "rank %u: the server has not answered in %.1f s", rank,
-                          (double)worker->timeout / 1e9);
+                          (double)(kofn_now_ns() - began) / 1e9);
     if (rc == KOFN_GONE)
         return kofn_error(worker->log, rc, "rank %u: the server hung up while it was joined", rank);
     if (rc)
@@ -58,7 +62,7 @@ int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welco
     worker->server_pid = welcome->welcome.pid;
     worker->reduce = kofn_reduce_select();
     worker->stream = job->parameters * sizeof(float) >= kofn_reduce_stream_bytes();
-    if (worker->gradient)
+    if (worker->gradient || worker->base)
         return 0;
     worker->base = aligned_alloc(KOFN_CACHE_LINE,
                                  kofn_round_up(job->parameters * sizeof(float), KOFN_CACHE_LINE));
@@ -73,13 +77,19 @@ static int check_job(const struct kofn_worker *worker, const struct kofn_worker_
 {
     const struct kofn_job *job = &welcome->welcome.job;
 
-    if (job->parameters == attr->parameters && job->workers <= KOFN_WORKERS_MAX &&
-        attr->rank < job->workers && job->local_steps &&
-        welcome->welcome.worker_may <= KOFN_WORKER_FETCHES &&
-        welcome->welcome.manners <= KOFN_MANNERS && job->pullback >= 0 && job->pullback <= 1)
-        return 0;
-    return kofn_error(worker->log, KOFN_PROTOCOL, "rank %u: the server's job contradicts itself",
-                      attr->rank);
+    if (job->parameters != attr->parameters || job->workers > KOFN_WORKERS_MAX ||
+        attr->rank >= job->workers || !job->local_steps ||
+        welcome->welcome.worker_may > KOFN_WORKER_FETCHES ||
+        welcome->welcome.manners > KOFN_MANNERS || !(job->pullback >= 0 && job->pullback <= 1))
+        return kofn_error(worker->log, KOFN_PROTOCOL,
+                          "rank %u: the server's job contradicts itself", attr->rank);
+    if (worker->broken && welcome->welcome.pid != worker->server_pid)
+        return kofn_error(
+            worker->log, KOFN_REFUSED,
+            "rank %u: the server (%s) is gone, and another one, pid %u, has its place: "
+            "its job is not this one",
+            attr->rank, worker->server, welcome->welcome.pid);
+    return 0;
 }
 
 /* "pid 7, shm:kofn"; over a network with the host that has answered: names can have several. */
@@ -128,6 +138,9 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
         return kofn_error(worker->log, KOFN_PROTOCOL,
                           "rank %u: the server's slot has no valid shape", attr->rank);
     }
+    if (worker->endpoint) /* of a former membership: its memory may be all there is */
+        worker->endpoint->ops->endpoint_close(worker->endpoint);
+    worker->endpoint = NULL;
     rc = ops->endpoint_open(&endpoint, &in, &out, &worker->endpoint);
     if (rc)
         return rc;
@@ -152,6 +165,8 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
 
     message.hello.rank = attr->rank;
     message.hello.pid = (uint32_t)getpid();
+    message.hello.epoch = worker->epoch;
+    message.hello.finished = worker->total;
     message.hello.parameters = attr->parameters;
     snprintf(message.hello.transport, sizeof(message.hello.transport), "%s",
              attr->transport ? attr->transport : "");
@@ -178,29 +193,26 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
     return expect(worker, attr->rank, KOFN_WIRE_GO, deadline, &message, NULL);
 }
 
-int kofn__worker_join(struct kofn_worker *worker, const struct kofn_worker_attr *attr)
+int kofn__worker_join(struct kofn_worker *worker, struct kofn_channel *control, uint64_t deadline)
 {
-    struct kofn_connect_attr connect = {.address = attr->address,
-                                        .deadline = kofn_deadline(kofn_now_ns(), worker->timeout),
-                                        .silence = worker->timeout,
-                                        .log = worker->log};
+    struct kofn_channel *former = worker->control;
+    struct kofn_job job = worker->job;
     int rc;
 
-    rc = kofn_channel_connect(&connect, &worker->control);
-    if (rc)
+    worker->control = control;
+    rc = shake_hands(worker, &worker->attr, deadline);
+    if (rc) {
+        if (worker->endpoint && worker->endpoint->epoch != worker->epoch) {
+            worker->endpoint->ops->endpoint_close(worker->endpoint);
+            worker->endpoint = NULL;
+        }
+        worker->control = former;
+        worker->job = job;
         return rc;
-    rc = shake_hands(worker, attr, kofn_deadline(kofn_now_ns(), worker->timeout));
-    if (rc)
-        goto close_all;
+    }
+    worker->epoch = worker->job.epoch;
     worker->heard_ns = worker->looked_ns = kofn_now_ns();
     return 0;
-
-close_all:
-    if (worker->endpoint)
-        worker->endpoint->ops->endpoint_close(worker->endpoint);
-    free(worker->base);
-    kofn_channel_close(worker->control);
-    return rc;
 }
 
 int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
@@ -224,6 +236,9 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
     if (kofn__worker_ended(kofn__worker_gate(worker, &word)))
         return 0; /* it has said that the job is over, and may go */
     if (rc == KOFN_GONE || rc == KOFN_PROTOCOL) {
+        worker->why = reason;
+        if (worker->reconnect)
+            return KOFN_GONE;
         worker->server_gone = true;
         return kofn_error(worker->log, KOFN_GONE,
                           "rank %u: the server (%s) is gone, in round %u; its job cannot go on",

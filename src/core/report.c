@@ -101,6 +101,7 @@ int kofn_server_member(const struct kofn_server *server, uint32_t rank,
     kofn_round_member(&server->round, rank, now, kofn_round_recent(&server->round, now), &result);
     result.epoch = peer->epoch;
     result.pid = (int32_t)peer->pid;
+    result.rejoins = peer->rejoins;
     snprintf(result.host, sizeof(result.host), "%s", peer->host);
     return kofn__report_give(&result, sizeof(result), report);
 }

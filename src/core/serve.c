@@ -12,7 +12,7 @@
 static enum kofn_gate_state gate_state(const struct kofn_server *server,
                                        const struct kofn_peer *peer)
 {
-    if (peer->evicted)
+    if (peer->expelled)
         return KOFN_GATE_EVICTED;
     if (server->stopped)
         return KOFN_GATE_END;
@@ -26,6 +26,8 @@ void kofn__serve_gate(struct kofn_server *server, uint32_t rank)
                              .state = gate_state(server, peer),
                              .released = (uint32_t)(peer->released % 256)};
 
+    if (peer->evicted && !peer->expelled)
+        return; /* it is to find out that it has no connection any more */
     if (peer->admitted && (server->round.number || server->stopped))
         server->hub->ops->hub_gate(server->hub, rank, kofn_gate_pack(gate));
 }
@@ -183,6 +185,20 @@ static void arrival(struct kofn_server *server, const struct kofn_arrival *arriv
         take_in(server, arrival->rank, &stamp, payload, now);
 }
 
+/* A connection to @rank's member has failed. Its control channel is closed as well, so that it
+ * comes to know at once, if it lives.
+ */
+static void connection_failed(struct kofn_server *server, uint32_t rank)
+{
+    struct kofn_peer *peer = &server->peers[rank];
+
+    kofn__admit_gone(server, rank, "its connection has failed", true);
+    if (peer->network) {
+        kofn_channel_close(peer->control);
+        peer->control = NULL;
+    }
+}
+
 bool kofn__serve_arrivals(struct kofn_server *server)
 {
     struct kofn_arrival found[KOFN_ARRIVALS];
@@ -191,7 +207,7 @@ bool kofn__serve_arrivals(struct kofn_server *server)
     uint64_t now;
 
     if (count == KOFN_GONE)
-        kofn__admit_gone(server, found[0].rank, "its connection has failed");
+        connection_failed(server, found[0].rank);
     if (count <= 0)
         return count == KOFN_GONE;
     now = kofn_now_ns();

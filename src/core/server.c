@@ -144,7 +144,8 @@ static int serve_round(struct kofn_server *server, uint64_t deadline)
             return rc;
         if (server->round.phase == KOFN_PHASE_READY)
             break;
-        if (!server->round.available && !joined(server) && !server->round.reached)
+        if (!server->round.available && !joined(server) && !server->round.reached &&
+            !kofn__admit_awaits(server, kofn_now_ns()))
             return kofn_error(server->log, KOFN_GONE, "no worker is left in round %u",
                               server->round.number);
         if (deadline != KOFN_FOREVER && kofn_now_ns() >= deadline)

@@ -46,6 +46,7 @@ struct kofn_peer {
     bool network;        /* nobody tells of the process itself */
     bool admitted;       /* it has a slot at the hub */
     bool evicted;        /* nothing of it is polled any more; its slot is still there */
+    bool expelled;       /* because it broke the rules: it may not go on */
     bool left;           /* it said BYE */
     uint64_t leave_ns;   /* it said BYE: it leaves when `last` is in, or by then; 0 = it has not */
     uint64_t last;       /* its last publication */
@@ -54,6 +55,9 @@ struct kofn_peer {
     uint64_t released;   /* newest released */
     uint64_t pushed;     /* version of the model sent last */
     uint32_t read_round, read_updates; /* pull: newest place it was read at */
+    uint64_t
+        return_ns;    /* its connection has failed: it may come back until then; 0 = it will not */
+    uint32_t rejoins; /* memberships after the first */
     enum kofn_member_state announced;
     uint32_t refusals;   /* said so far: the first few are */
     uint32_t late_count; /* in this round, by arrival modulo KOFN_LATE_RECEIPTS: */
@@ -176,8 +180,19 @@ void kofn__admit_drain(struct kofn_server *server, uint32_t rank);
  */
 void kofn__admit_last_beat(struct kofn_server *server, uint32_t rank);
 
-/* Takes a member out, for @why; what it holds can still be merged. */
-void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why);
+/* Takes a member out, for @why; what it holds can still be merged. @failed: its connection has, so
+ * that its worker may come back.
+ */
+void kofn__admit_gone(struct kofn_server *server, uint32_t rank, const char *why, bool failed);
+
+/* A worker, of process @pid on @host, says that it had @finished local updates as a member of @rank
+ * in @epoch, and comes for another membership: the former one ends. NULL, or why it may not.
+ */
+const char *kofn__admit_return(struct kofn_server *server, uint32_t rank, uint32_t epoch,
+                               uint32_t finished, const char *host, uint32_t pid);
+
+/* True if a member whose connection has failed may still come back. */
+bool kofn__admit_awaits(const struct kofn_server *server, uint64_t now);
 
 /* Throws a living member out that broke the rules. */
 void kofn__admit_evict(struct kofn_server *server, uint32_t rank, const char *why);

@@ -1,6 +1,7 @@
 #include "core/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/barrier.h"
 #include "core/attr.h"
@@ -44,6 +45,61 @@ int kofn__worker_wait(struct kofn_worker *worker, uint64_t seen, uint64_t deadli
                                                 KOFN_MIN(deadline, now + SLICE_NS));
 }
 
+/* Keeps what @attr says: a connection may have to be made again. Its texts lie behind each other.
+ */
+static int keep(struct kofn_worker *worker, const struct kofn_worker_attr *attr)
+{
+    const char **kept[] = {&worker->attr.address, &worker->attr.transport,
+                           &worker->attr.transport_options, &worker->attr.workload};
+    size_t bytes = 0;
+    char *at;
+
+    worker->attr = *attr;
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(kept); i++)
+        bytes += *kept[i] ? strlen(*kept[i]) + 1 : 0;
+    at = worker->texts = malloc(bytes);
+    if (!at)
+        return kofn_error(attr->log, KOFN_NO_MEMORY, "worker: %zu bytes", bytes);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(kept); i++)
+        if (*kept[i]) {
+            *kept[i] = strcpy(at, *kept[i]);
+            at += strlen(at) + 1;
+        }
+    worker->log = attr->log;
+    worker->timeout = attr->timeout ? attr->timeout : TIMEOUT_NS;
+    worker->rank = attr->rank;
+    worker->why = "";
+    return 0;
+}
+
+/* Connects to the server, waiting for it, and becomes a member. */
+static int join(struct kofn_worker *worker)
+{
+    struct kofn_connect_attr connect = {.address = worker->attr.address,
+                                        .deadline = kofn_deadline(kofn_now_ns(), worker->timeout),
+                                        .silence = worker->timeout,
+                                        .log = worker->log};
+    struct kofn_channel *control;
+    int rc = kofn_channel_connect(&connect, &control);
+
+    if (rc)
+        return rc;
+    rc = kofn__worker_join(worker, control, kofn_deadline(kofn_now_ns(), worker->timeout));
+    if (rc)
+        kofn_channel_close(control);
+    else if (control->network) /* else only the end of the server ends it */
+        worker->reconnect = kofn__worker_reconnect;
+    return rc;
+}
+
+static void release(struct kofn_worker *worker)
+{
+    kofn_channel_close(worker->control);
+    free(worker->base);
+    free(worker->texts);
+    free(worker);
+}
+
 int kofn_worker_open(const struct kofn_worker_attr *attr, struct kofn_worker **worker_p)
 {
     struct kofn_worker_attr known;
@@ -60,11 +116,10 @@ int kofn_worker_open(const struct kofn_worker_attr *attr, struct kofn_worker **w
     worker = calloc(1, sizeof(*worker));
     if (!worker)
         return kofn_error(known.log, KOFN_NO_MEMORY, "worker: %zu bytes", sizeof(*worker));
-    worker->log = known.log;
-    worker->timeout = known.timeout ? known.timeout : TIMEOUT_NS;
-    rc = kofn__worker_join(worker, &known);
+    rc = keep(worker, &known);
+    rc = rc ? rc : join(worker);
     if (rc) {
-        free(worker);
+        release(worker);
         return rc;
     }
     *worker_p = worker;
@@ -74,19 +129,20 @@ int kofn_worker_open(const struct kofn_worker_attr *attr, struct kofn_worker **w
 void kofn_worker_close(struct kofn_worker *worker)
 {
     struct kofn_wire bye = {.type = KOFN_WIRE_BYE};
+    bool leaves;
 
     if (!worker)
         return;
+    leaves = worker->control && !worker->broken;
     bye.bye.finished = worker->total;
     bye.bye.published = worker->keeps ? 0 : worker->sequence; /* nothing is on its way */
-    if (worker->control)
+    if (leaves)
         kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
-    worker->endpoint->ops->endpoint_close(worker->endpoint);
-    if (worker->control)
+    if (worker->endpoint)
+        worker->endpoint->ops->endpoint_close(worker->endpoint);
+    if (leaves)
         kofn_channel_finish(worker->control, kofn_deadline(kofn_now_ns(), LEAVE_NS));
-    kofn_channel_close(worker->control);
-    free(worker->base);
-    free(worker);
+    release(worker);
 }
 
 const struct kofn_job *kofn_worker_job(const struct kofn_worker *worker)
@@ -261,7 +317,7 @@ static int pull(struct kofn_worker *worker, float *model, uint32_t opened, uint3
 }
 
 /* Waits for the next model and begins the round with it. */
-static int take(struct kofn_worker *worker, float *model, const void **view, uint32_t *round)
+static int take_once(struct kofn_worker *worker, float *model, const void **view, uint32_t *round)
 {
     struct kofn_stamp stamp;
     uint32_t opened = 0;
@@ -287,6 +343,20 @@ static int take(struct kofn_worker *worker, float *model, const void **view, uin
     return kofn__worker_beat(worker);
 }
 
+/* The same, over another connection where one fails. */
+static int take(struct kofn_worker *worker, float *model, const void **view, uint32_t *round)
+{
+    int rc;
+
+    do {
+        rc = worker->broken ? kofn__worker_mend(worker) : 0;
+        if (rc)
+            return rc;
+        rc = take_once(worker, model, view, round);
+    } while (rc == KOFN_GONE && kofn__worker_breaks(worker));
+    return rc;
+}
+
 int kofn_worker_take(struct kofn_worker *worker, float *model, uint32_t *round)
 {
     return take(worker, model, NULL, round);
@@ -298,14 +368,28 @@ int kofn_worker_view(struct kofn_worker *worker, const float **model, uint32_t *
     int rc;
 
     /* where nobody is cut off it would be replaced again and again before a slow one is done */
-    if (!worker->gradient || worker->stale || !worker->endpoint->ops->endpoint_view)
+    if (!worker->gradient || worker->stale ||
+        !(worker->broken || worker->endpoint->ops->endpoint_view))
         return kofn_error(worker->log, KOFN_UNSUPPORTED,
                           "rank %u: a model of this job can only be copied, not looked at",
-                          worker->endpoint->rank);
+                          worker->rank);
     rc = take(worker, NULL, &view, round);
     if (!rc)
         *model = view;
     return rc;
+}
+
+/* What a call answers where another one has returned @rc: who has lost its connection can take the
+ * next model, which gives it another one.
+ */
+static int answer(struct kofn_worker *worker, int rc)
+{
+    if (rc != KOFN_GONE)
+        return rc;
+    if (!worker->broken && !kofn__worker_breaks(worker))
+        return rc;
+    worker->reporting = worker->filling = false;
+    return worker->server_gone ? KOFN_GONE : KOFN_ROUND_OVER;
 }
 
 /* Has the model that this worker looks at been overwritten before it was done? */
@@ -319,7 +403,7 @@ float *kofn_worker_gradient(struct kofn_worker *worker)
 {
     if (!worker->gradient || !worker->round)
         return NULL;
-    for (worker->starved = 0; !worker->starved;) {
+    for (worker->starved = worker->broken ? answer(worker, KOFN_GONE) : 0; !worker->starved;) {
         uint64_t word;
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
@@ -330,8 +414,9 @@ float *kofn_worker_gradient(struct kofn_worker *worker)
             worker->filling = true;
             return worker->endpoint->ops->endpoint_buffer(worker->endpoint, next);
         }
-        worker->starved = kofn__worker_ended(gate) ? KOFN_ROUND_OVER
-                                                   : kofn__worker_wait(worker, word, KOFN_FOREVER);
+        worker->starved = kofn__worker_ended(gate)
+                              ? KOFN_ROUND_OVER
+                              : answer(worker, kofn__worker_wait(worker, word, KOFN_FOREVER));
     }
     return NULL;
 }
@@ -400,8 +485,7 @@ static int no_gradient(const struct kofn_worker *worker)
                       worker->endpoint->rank);
 }
 
-int kofn_worker_report(struct kofn_worker *worker, const float *model,
-                       const struct kofn_update *update)
+static int report(struct kofn_worker *worker, const float *model, const struct kofn_update *update)
 {
     uint64_t now = kofn_now_ns(), word;
     struct kofn_gate gate;
@@ -452,29 +536,44 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
                : 0;
 }
 
+int kofn_worker_report(struct kofn_worker *worker, const float *model,
+                       const struct kofn_update *update)
+{
+    if (worker->broken) { /* it was finished, and will be lost: that is counted, too */
+        if (worker->round && (!worker->gradient || worker->filling))
+            count(worker, update, kofn_now_ns());
+        return answer(worker, KOFN_GONE);
+    }
+    return answer(worker, report(worker, model, update));
+}
+
 int kofn_worker_check(const struct kofn_worker *worker)
 {
     uint64_t word;
 
+    if (worker->broken)
+        return KOFN_ROUND_OVER;
     return kofn__worker_over(worker, kofn__worker_gate(worker, &word)) ? KOFN_ROUND_OVER : 0;
 }
 
 int kofn_worker_pause(struct kofn_worker *worker, uint64_t duration)
 {
     uint64_t end = kofn_deadline(kofn_now_ns(), duration), word;
+    int rc = 0;
 
-    for (;;) {
-        struct kofn_gate gate = kofn__worker_gate(worker, &word);
-        int rc;
+    while (!rc) {
+        struct kofn_gate gate;
 
+        if (worker->broken)
+            return KOFN_ROUND_OVER;
+        gate = kofn__worker_gate(worker, &word);
         if (kofn__worker_over(worker, gate))
             return KOFN_ROUND_OVER;
         if (kofn_now_ns() >= end)
             return 0;
         rc = kofn__worker_wait(worker, word, end);
-        if (rc)
-            return rc;
     }
+    return answer(worker, rc);
 }
 
 /* The next receipt of a publication that was on time: 0 or KOFN_AGAIN. */
@@ -491,8 +590,11 @@ static int next_prompt(const struct kofn_worker *worker, struct kofn_receipt_lin
 int kofn_worker_receipt(struct kofn_worker *worker, struct kofn_receipt *receipt)
 {
     struct kofn_receipt_line line, late;
-    bool found = !next_prompt(worker, &line);
+    bool found;
 
+    if (worker->broken)
+        return KOFN_AGAIN;
+    found = !next_prompt(worker, &line);
     if (!kofn_block_next_late(worker->endpoint->block, worker->late_after, &late) &&
         (!found || late.sequence < line.sequence)) {
         found = true;

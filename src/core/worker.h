@@ -1,5 +1,6 @@
-/* worker.h: the inside of a worker handle, shared by join.c (how it becomes a member), publish.c
- * (what it sends), kept.c (what it keeps to be read) and worker.c (the public functions).
+/* worker.h: the inside of a worker handle, shared by join.c (how it becomes a member), rejoin.c
+ * (how it becomes one again after its connection has failed), publish.c (what it sends), kept.c
+ * (what it keeps to be read) and worker.c (the public functions).
  */
 #ifndef KOFN_CORE_WORKER_H
 #define KOFN_CORE_WORKER_H
@@ -64,17 +65,49 @@ struct kofn_worker {
     uint64_t heard_ns, looked_ns;
     bool server_gone;
     bool dismissed; /* the server has said there that the job is over */
+
+    /* Its connection may fail, and another one be made: see rejoin.c. */
+    int (*reconnect)(struct kofn_worker *worker, uint64_t deadline, const char **why);
+    void *reconnect_arg;          /* of a test's own */
+    struct kofn_worker_attr attr; /* as it was opened with; its texts are in: */
+    char *texts;
+    uint32_t rank;
+    uint32_t epoch;     /* of the last membership that began */
+    bool broken;        /* the connection has failed; `endpoint` may be NULL from then on */
+    uint64_t broken_ns; /* when */
+    uint64_t pause_ns;  /* until the next attempt */
+    const char *why;    /* in words, as far as the control channel knows; "" */
 };
 
-/* join.c: fills @worker from the server's welcome; on failure nothing is left open. */
-int kofn__worker_join(struct kofn_worker *worker, const struct kofn_worker_attr *attr);
+/* join.c: makes @worker a member of the job of the server that @control leads to; fills it from the
+ * server's welcome, and closes the endpoint that it had. On failure @control is still the caller's,
+ * and @worker has what it had before, but for that endpoint.
+ */
+int kofn__worker_join(struct kofn_worker *worker, struct kofn_channel *control, uint64_t deadline);
 
-/* join.c: takes over the job that @welcome describes; allocates what it needs. */
+/* join.c: takes over the job that @welcome describes; allocates what it needs and has not yet. */
 int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welcome);
 
 /* join.c: reads the control channel if it is time to. Returns 0, KOFN_GONE or KOFN_TIMEOUT (logged
- * once). */
+ * once, unless kofn__worker_breaks() is going to say it). */
 int kofn__worker_listen(struct kofn_worker *worker, uint64_t now);
+
+/* rejoin.c: a call has returned KOFN_GONE. True if that is not the end: either the server has said
+ * that the job is over, or the worker can have another connection: it is broken from here on.
+ */
+bool kofn__worker_breaks(struct kofn_worker *worker);
+
+/* rejoin.c: makes another connection for one that is broken, and forgets what was the former
+ * membership's. Tries until the worker's time-out. Returns 0; KOFN_GONE, KOFN_REFUSED, ... (logged:
+ * that is the end); KOFN_INTERRUPTED (a later call goes on).
+ */
+int kofn__worker_mend(struct kofn_worker *worker);
+
+/* rejoin.c: kofn_worker.reconnect for control channels over a network: one attempt. Returns 0,
+ * KOFN_AGAIN and @why, KOFN_GONE (nobody listens there any more), KOFN_INTERRUPTED, or what has
+ * been logged.
+ */
+int kofn__worker_reconnect(struct kofn_worker *worker, uint64_t deadline, const char **why);
 
 /* The gate as it stands; a torn word is read again. That of a worker which has been dismissed says
  * so, whatever is written there.

@@ -80,6 +80,8 @@ static void hello_fields(struct cursor *cursor, struct kofn_wire *message)
 {
     u32_field(cursor, &message->hello.rank);
     u32_field(cursor, &message->hello.pid);
+    u32_field(cursor, &message->hello.epoch);
+    u32_field(cursor, &message->hello.finished);
     u64_field(cursor, &message->hello.parameters, 8);
     text_field(cursor, message->hello.host, sizeof(message->hello.host));
     text_field(cursor, message->hello.transport, sizeof(message->hello.transport));

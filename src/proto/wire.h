@@ -43,6 +43,8 @@ struct kofn_wire {
     enum kofn_wire_type type;
     struct { /* HELLO */
         uint32_t rank, pid;
+        uint32_t epoch;    /* of the membership that it continues; 0 = none: it is new */
+        uint32_t finished; /* local updates in that one */
         uint64_t parameters;
         char host[KOFN_NAME_BYTES];
         char transport[KOFN_NAME_BYTES];     /* "" = the server's */

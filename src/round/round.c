@@ -261,6 +261,14 @@ void kofn_round_leave(struct kofn_round *round, uint32_t rank, bool in_order, ui
         collect(round);
 }
 
+void kofn_round_finished(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t total)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    if (!kofn_member_connected(member) && member->epoch == epoch)
+        member->finished = KOFN_MAX(member->finished, member->epoch_base + total);
+}
+
 void kofn_round_beat(struct kofn_round *round, uint32_t rank, struct kofn_beat beat, uint64_t now)
 {
     struct kofn_member *member = &round->members[rank];

@@ -123,6 +123,10 @@ void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, ui
 /* Gives up what a member that is not connected any more still holds: it is lost. */
 void kofn_round_drop(struct kofn_round *round, uint32_t rank);
 
+/* A worker that was taken out says how much it had finished in membership @epoch: for its account.
+ */
+void kofn_round_finished(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t total);
+
 /* What has arrived of a worker that leaves stays and counts; that it said it was done (on-close)
  * does not.
  */

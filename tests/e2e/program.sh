@@ -23,7 +23,7 @@ near() { holds "($1 - $2) ^ 2 <= ($2 * $3 / 100) ^ 2" "$4"; }
 # what every result has, and what it has of every worker
 job_keys="algorithm workers k local_steps transport rounds seconds round_time_mean updates_per_worker_mean uploads_mean
 publications_mean bytes_mean staleness_mean loss accuracy idle_fraction_mean method per_worker"
-worker_keys="rank pid state updates merged late refused lost first_k late_p50 late_p99 cause"
+worker_keys="rank pid state updates merged late refused lost first_k late_p50 late_p99 rejoins cause"
 # has_keys FILE KEY...
 has_keys()
 {

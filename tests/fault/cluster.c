@@ -105,6 +105,7 @@ static int pause_for(struct kofn_worker *handle, uint64_t duration)
 static int update(struct kofn_worker *handle, const struct cluster_worker *worker, uint32_t round,
                   float *model)
 {
+    size_t parameters = kofn_worker_job(handle)->parameters;
     bool bad = worker->bad_from && round >= worker->bad_from;
     float *gradient = kofn_worker_gradient(handle);
     float *target = gradient ? gradient : model;
@@ -112,10 +113,10 @@ static int update(struct kofn_worker *handle, const struct cluster_worker *worke
 
     if (rc)
         return rc;
-    for (size_t i = 0; i < CLUSTER_PARAMETERS; i++)
+    for (size_t i = 0; i < parameters; i++)
         target[i] = gradient ? -1 : model[i] + 1;
     if (bad)
-        target[CLUSTER_PARAMETERS / 2] = NAN;
+        target[parameters / 2] = NAN;
     do
         rc = kofn_worker_report(handle, model, NULL);
     while (rc == KOFN_INTERRUPTED);
@@ -128,16 +129,19 @@ int cluster_work(const char *address, uint32_t rank, const struct cluster_worker
     struct kofn_worker_attr attr = {.size = sizeof(attr),
                                     .address = address,
                                     .rank = rank,
-                                    .parameters = CLUSTER_PARAMETERS,
+                                    .parameters = worker->parameters ? worker->parameters
+                                                                     : CLUSTER_PARAMETERS,
                                     .timeout = worker->timeout,
                                     .log = log};
-    float model[CLUSTER_PARAMETERS] = {0};
+    float *model = calloc(attr.parameters, sizeof(*model));
     struct kofn_worker *handle;
     uint32_t round;
-    int rc = kofn_worker_open(&attr, &handle);
+    int rc = model ? kofn_worker_open(&attr, &handle) : KOFN_NO_MEMORY;
 
-    if (rc)
+    if (rc) {
+        free(model);
         return 1;
+    }
     for (int taken = 0; !rc && !(worker->quits && taken == 3); taken++) {
         if (worker->victim && taken == 3)
             kill(worker->victim, worker->signal);
@@ -149,6 +153,7 @@ int cluster_work(const char *address, uint32_t rank, const struct cluster_worker
         rc = rc == KOFN_ROUND_OVER ? 0 : rc;
     }
     kofn_worker_close(handle);
+    free(model);
     return rc == 0 || rc == KOFN_JOB_OVER ? 0 : 1;
 }
 
@@ -167,13 +172,14 @@ void cluster_fork(struct cluster *cluster, uint32_t rank)
 
 bool cluster_start(struct cluster *cluster)
 {
-    float model[CLUSTER_PARAMETERS] = {0};
+    float *model = calloc(cluster->attr.parameters, sizeof(*model));
+    bool good = model && !kofn_server_open(&cluster->attr, &cluster->server);
 
-    if (kofn_server_open(&cluster->attr, &cluster->server))
-        return false;
-    for (uint32_t rank = 0; rank < cluster->attr.workers; rank++)
+    for (uint32_t rank = 0; good && rank < cluster->attr.workers; rank++)
         cluster_fork(cluster, rank);
-    return !kofn_server_start(cluster->server, model);
+    good = good && !kofn_server_start(cluster->server, model);
+    free(model);
+    return good;
 }
 
 bool cluster_step(struct cluster *cluster, unsigned rounds)

@@ -29,8 +29,9 @@ struct cluster_worker {
     uint64_t update_ns; /* what a local update takes */
     uint32_t bad_from;  /* round from which its updates are NaN; 0 = never */
     uint64_t timeout;
-    bool quits;   /* leaves in order after three rounds */
-    pid_t victim; /* gets @signal from it after three rounds; 0 = nobody does */
+    size_t parameters; /* 0 = CLUSTER_PARAMETERS */
+    bool quits;        /* leaves in order after three rounds */
+    pid_t victim;      /* gets @signal from it after three rounds; 0 = nobody does */
     int signal;
 };
 

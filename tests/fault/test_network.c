@@ -5,12 +5,9 @@
 #include <CUnit/TestDB.h>
 #include <dirent.h>
 #include <errno.h>
-#include <net/if.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -18,6 +15,7 @@
 
 #include "core/channel.h"
 #include "tests/fault/cluster.h"
+#include "tests/fault/loopback.h"
 #include "tests/lib/runner.h"
 
 static size_t open_descriptors(void)
@@ -284,19 +282,6 @@ static void test_false_server(void)
     nonsense(&bad, KOFN_PROTOCOL, "out of turn");
 }
 
-/* Takes loopback of this network namespace up or down. */
-static bool set_loopback(bool up)
-{
-    struct ifreq request = {.ifr_name = "lo"};
-    int fd = socket(AF_INET, SOCK_DGRAM, 0), rc;
-
-    rc = ioctl(fd, SIOCGIFFLAGS, &request);
-    request.ifr_flags = (short)(up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP);
-    rc = rc ? rc : ioctl(fd, SIOCSIFFLAGS, &request);
-    close(fd);
-    return !rc;
-}
-
 /* In a network of its own: nothing is heard of the other hosts any more. The exit status says what
  * was wrong.
  */
@@ -306,14 +291,14 @@ static int lose_the_network(void)
     uint64_t lost;
     int rc = 0;
 
-    if (unshare(CLONE_NEWUSER | CLONE_NEWNET) || !set_loopback(true))
+    if (!loopback_of_its_own())
         return 77;
     cluster_init(&cluster, 2);
     cluster.attr.peer_timeout = KOFN_NS_PER_S;
     cluster.workers[0].timeout = cluster.workers[1].timeout = 2 * KOFN_NS_PER_S;
     if (!cluster_start(&cluster) || !cluster_step(&cluster, 3))
         return 1;
-    set_loopback(false);
+    loopback_set(false);
     lost = kofn_now_ns();
     while (!rc && kofn_now_ns() - lost < CLUSTER_PATIENCE)
         rc = kofn_server_step(cluster.server, 100 * KOFN_NS_PER_MS, &cluster.report) == KOFN_GONE;

@@ -69,6 +69,39 @@ void engine_close(struct engine *engine)
     kofn_fabric_close(engine->fabric);
 }
 
+/* kofn_worker.reconnect: what rejoin.c and guests.c do over the control channel. */
+static int reconnect(struct kofn_worker *handle, uint64_t deadline, const char **why)
+{
+    struct engine *engine = handle->reconnect_arg;
+    struct engine_worker *worker = &engine->workers[handle->rank];
+    const struct kofn_transport_ops *ops = kofn_transport_find("self");
+    struct kofn_server *server = engine->server;
+    struct kofn_offer offer, answer;
+    struct kofn_endpoint_attr attr = {.rank = handle->rank,
+                                      .slot = server->hub->slot,
+                                      .model = server->hub->model,
+                                      .context = engine->fabric,
+                                      .log = &engine->log};
+    int rc;
+
+    (void)deadline, (void)why;
+    if (kofn__admit_return(server, handle->rank, handle->epoch, handle->total, "here", 0))
+        return KOFN_REFUSED;
+    rc = kofn__admit_seat(server, handle->rank, 0, "here", &offer);
+    if (rc)
+        return rc == KOFN_AGAIN ? KOFN_INTERRUPTED : rc; /* to be asked again later */
+    if (handle->endpoint)
+        ops->endpoint_close(handle->endpoint);
+    handle->endpoint = NULL;
+    attr.epoch = handle->epoch = handle->job.epoch = server->peers[handle->rank].epoch;
+    rc = ops->endpoint_open(&attr, &offer, &answer, &handle->endpoint);
+    if (rc)
+        return rc;
+    worker->base += handle->total;
+    worker->first = worker->base;
+    return kofn__admit_member(server, handle->rank, &answer, kofn_now_ns());
+}
+
 /* What the server's welcome says, and the worker's end of the transport. */
 static int open_handle(struct engine *engine, uint32_t rank, const struct kofn_offer *offer,
                        struct kofn_offer *answer)
@@ -87,6 +120,11 @@ static int open_handle(struct engine *engine, uint32_t rank, const struct kofn_o
     CU_ASSERT_PTR_NOT_NULL_FATAL(handle);
     engine->workers[rank].handle = handle;
     handle->log = &engine->log;
+    handle->rank = rank;
+    handle->epoch = attr.epoch;
+    handle->why = "";
+    handle->reconnect = engine->reconnects ? reconnect : NULL;
+    handle->reconnect_arg = engine;
     handle->timeout = KOFN_NS_PER_MS; /* for a whole model: it is there, or never comes */
     welcome.welcome.job = (struct kofn_job){.payload = algorithm->payload,
                                             .publish = server->attr.publish,
@@ -101,6 +139,14 @@ static int open_handle(struct engine *engine, uint32_t rank, const struct kofn_o
     welcome.welcome.manners = kofn_algorithm_manners(algorithm);
     CU_ASSERT_EQUAL_FATAL(kofn__worker_adopt(handle, &welcome), 0);
     return kofn_transport_find("self")->endpoint_open(&attr, offer, answer, &handle->endpoint);
+}
+
+void engine_reconnects(struct engine *engine)
+{
+    engine->reconnects = true;
+    for (uint32_t rank = 0; rank < engine->server->attr.workers; rank++)
+        if (engine->workers[rank].handle)
+            engine->workers[rank].handle->reconnect = reconnect;
 }
 
 int engine_join(struct engine *engine, uint32_t rank)
@@ -127,14 +173,14 @@ void engine_leave(struct engine *engine, uint32_t rank)
     kofn__admit_drain(engine->server, rank);
     engine->server->peers[rank].left = true;
     kofn_round_leave(&engine->server->round, rank, true, total, kofn_now_ns());
-    kofn__admit_gone(engine->server, rank, "it has left");
+    kofn__admit_gone(engine->server, rank, "it has left", false);
     close_worker(engine, rank);
 }
 
 void engine_die(struct engine *engine, uint32_t rank)
 {
     kofn__admit_drain(engine->server, rank);
-    kofn__admit_gone(engine->server, rank, "it was killed");
+    kofn__admit_gone(engine->server, rank, "it was killed", false);
     close_worker(engine, rank);
 }
 

@@ -39,7 +39,8 @@ struct engine {
     struct kofn_fabric *fabric;
     struct kofn_server *server;
     struct engine_worker workers[ENGINE_WORKERS];
-    bool falls; /* the loss of a worker's i-th update, from 0, is 1 / (1 + i); else 1 */
+    bool falls;      /* the loss of a worker's i-th update, from 0, is 1 / (1 + i); else 1 */
+    bool reconnects; /* workers that have lost their connection get another one */
 };
 
 /* Attributes of N workers that wait for K with U local updates each. */
@@ -49,6 +50,9 @@ struct kofn_server_attr engine_attr(const char *algorithm, uint32_t workers, uin
 /* Opens the server, lets all workers join and starts round 1 on a model of zeros. */
 void engine_open(struct engine *engine, const struct kofn_server_attr *attr);
 void engine_close(struct engine *engine);
+
+/* From now on a worker whose connection is cut gets another one with its next take. */
+void engine_reconnects(struct engine *engine);
 
 /* A membership begins: KOFN_AGAIN while its slot is still in use; it ends in order, or by death. */
 int engine_join(struct engine *engine, uint32_t rank);

@@ -125,6 +125,76 @@ static void test_eviction(void)
     engine_close(&engine);
 }
 
+/* A connection that breaks is made again: with a new epoch, the newest model and a clean slate.
+ * What was published before and has arrived is merged; what has not is lost, and counted as that,
+ * and so is what was finished while nobody knew yet.
+ */
+static void test_a_broken_connection(void)
+{
+    struct kofn_server_attr attr = engine_attr("stsyn", 2, 2, 2);
+    struct kofn_member_report member;
+    struct engine engine;
+
+    engine_open(&engine, &attr);
+    engine_reconnects(&engine);
+    engine_take_all(&engine);
+    engine_update(&engine, 0);
+    engine_deliver(&engine);
+    engine_serve(&engine); /* 1 update is here */
+    engine_update(&engine, 0);
+    kofn_fabric_cut(engine.fabric, 0);                           /* 1 is lost on its way */
+    CU_ASSERT_EQUAL(engine_update(&engine, 0), KOFN_ROUND_OVER); /* as is 1 that cannot leave */
+    CU_ASSERT_EQUAL(kofn_worker_check(engine.workers[0].handle), KOFN_ROUND_OVER);
+    CU_ASSERT_EQUAL(kofn_worker_pause(engine.workers[0].handle, KOFN_NS_PER_S), KOFN_ROUND_OVER);
+    /* the first one is yet to be merged, from where the next connection will write */
+    CU_ASSERT_EQUAL(engine_take(&engine, 0), KOFN_INTERRUPTED);
+    CU_ASSERT_EQUAL(engine_member(&engine, 0).state, KOFN_MEMBER_GONE);
+    engine_update(&engine, 1);
+    engine_update(&engine, 1);
+    engine_deliver(&engine);
+    CU_ASSERT_EQUAL(engine_step(&engine, NULL), 0);
+    CU_ASSERT_EQUAL(engine_take(&engine, 0), KOFN_INTERRUPTED); /* joined; no model yet */
+    CU_ASSERT_EQUAL(engine_take_all(&engine), 2);
+    CU_ASSERT_EQUAL(engine.workers[0].round, 2);
+    CU_ASSERT_EQUAL(kofn_worker_job(engine.workers[0].handle)->epoch, 2);
+    member = engine_member(&engine, 0);
+    CU_ASSERT_EQUAL(member.rejoins, 1);
+    CU_ASSERT_EQUAL(member.epoch, 2);
+    CU_ASSERT_EQUAL(member.finished, 3);
+    CU_ASSERT_EQUAL(member.merged, 1);
+    CU_ASSERT_EQUAL(member.lost, 2);
+    for (int i = 0; i < 2; i++)
+        for (uint32_t rank = 0; rank < 2; rank++)
+            engine_update(&engine, rank);
+    engine_deliver(&engine);
+    CU_ASSERT_EQUAL(engine_step(&engine, NULL), 0);
+    CU_ASSERT_EQUAL(engine_member(&engine, 0).merged, 3);
+    for (uint32_t i = 0; i < 5; i++)
+        CU_ASSERT_EQUAL(engine_merged(&engine, 0, i), i == 1 || i == 2 ? 0 : 0.5f);
+    engine_close(&engine);
+}
+
+/* Who was thrown out for what it did cannot come back as the same membership; nor can anybody else,
+ * or somebody of another job.
+ */
+static void test_who_may_return(void)
+{
+    struct kofn_server_attr attr = engine_attr("stsyn", 2, 2, 2);
+    struct engine engine;
+
+    engine_open(&engine, &attr);
+    CU_ASSERT_PTR_NOT_NULL(kofn__admit_return(engine.server, 0, 2, 0, "here", 0));
+    CU_ASSERT_PTR_NOT_NULL(kofn__admit_return(engine.server, 0, 1, 0, "there", 0));
+    CU_ASSERT_PTR_NOT_NULL(kofn__admit_return(engine.server, 0, 1, 0, "here", 1));
+    CU_ASSERT_EQUAL(engine_member(&engine, 0).state, KOFN_MEMBER_JOINING);
+    kofn__admit_evict(engine.server, 1, "a reason of the test's");
+    CU_ASSERT_PTR_NOT_NULL(kofn__admit_return(engine.server, 1, 1, 0, "here", 0));
+    CU_ASSERT_PTR_NULL(kofn__admit_return(engine.server, 0, 1, 5, "here", 0));
+    CU_ASSERT_EQUAL(engine_member(&engine, 0).state, KOFN_MEMBER_GONE);
+    CU_ASSERT_EQUAL(engine_member(&engine, 0).lost, 5);
+    engine_close(&engine);
+}
+
 /* What a worker said it had finished is counted, also if the server looks at it only after its
  * death.
  */
@@ -366,6 +436,8 @@ void kofn_suite_engine_faults(void)
     CU_add_test(suite, "updates that are not finite", test_updates_that_are_not_finite);
     CU_add_test(suite, "an overflow leaves the model", test_an_overflow_leaves_the_model);
     CU_add_test(suite, "eviction", test_eviction);
+    CU_add_test(suite, "a broken connection", test_a_broken_connection);
+    CU_add_test(suite, "who may return", test_who_may_return);
     CU_add_test(suite, "the last beat", test_the_last_beat);
     CU_add_test(suite, "the end merges the open round", test_the_end_merges_the_open_round);
     CU_add_test(suite, "the end of a round that collects", test_the_end_of_a_round_that_collects);

@@ -24,9 +24,9 @@ struct history {
     enum phase phases[ENGINE_WORKERS];
     int frozen[ENGINE_WORKERS];  /* turns */
     bool broken[ENGINE_WORKERS]; /* some membership has not ended in order */
+    bool killed[ENGINE_WORKERS]; /* and the worker with it: nobody says what it had finished */
     uint64_t taken;              /* updates that reports say were merged */
     float scale[ROUNDS];         /* by round: a worker's share, 0 = not known */
-    bool cut[ENGINE_WORKERS];    /* its connection is broken */
     bool faults, ending;
     bool failed;
 };
@@ -53,9 +53,11 @@ static void part(struct history *history, uint32_t rank, int rc)
         engine_leave(&history->engine, rank);
         return;
     }
-    expect(history, history->faults && (rc == KOFN_EPOCH || rc == KOFN_GONE),
+    expect(history,
+           history->faults && (rc == KOFN_EPOCH || rc == KOFN_REFUSED ||
+                               (rc == KOFN_GONE && !history->engine.reconnects)),
            "a worker cannot go on", rank);
-    history->broken[rank] = true;
+    history->broken[rank] = history->killed[rank] = true;
     engine_die(&history->engine, rank);
 }
 
@@ -95,8 +97,6 @@ static void act(struct history *history, uint32_t rank)
     } else {
         history->phases[rank] = PHASE_TAKE;
     }
-    if ((rc == KOFN_INTERRUPTED || rc == KOFN_TIMEOUT) && history->cut[rank])
-        rc = KOFN_GONE; /* as the control channel would say, which is not there */
     if (rc == KOFN_JOB_OVER || (rc < 0 && rc != KOFN_INTERRUPTED))
         part(history, rank, rc);
 }
@@ -117,7 +117,6 @@ static void rejoin(struct history *history, uint32_t rank)
     }
     history->phases[rank] = PHASE_TAKE;
     history->frozen[rank] = 0;
-    history->cut[rank] = false;
     expect(history, !rc || rc == KOFN_AGAIN, "it cannot rejoin", rank);
 }
 
@@ -132,10 +131,11 @@ static void fault(struct history *history)
     }
     switch (below(history, 12)) {
     case 0:
-        part(history, rank, KOFN_GONE);
+        engine_die(engine, rank);
+        history->broken[rank] = history->killed[rank] = true;
         break;
     case 1:
-        history->broken[rank] = true;
+        history->broken[rank] = history->killed[rank] = true;
         kofn__admit_evict(engine->server, rank, "a reason of the test's");
         break;
     case 2:
@@ -143,7 +143,6 @@ static void fault(struct history *history)
         kofn_fabric_tear(engine->fabric, rank, KOFN_CHANNEL_DATA,
                          below(history, ENGINE_PARAMETERS * sizeof(float)), false);
         kofn_fabric_cut(engine->fabric, rank);
-        history->cut[rank] = true;
         break;
     case 3:
     case 4:
@@ -314,7 +313,7 @@ static void check_account(struct history *history, uint32_t rank, const bool *to
     expect(history, member.finished == member.merged + member.late + member.refused + member.lost,
            "the account does not add up", rank);
     expect(history,
-           history->broken[rank] ? member.finished <= worker->finished
+           history->killed[rank] ? member.finished <= worker->finished
                                  : member.finished == worker->finished,
            "finished updates are unknown", rank);
 }
@@ -389,6 +388,8 @@ static bool run(uint64_t seed, bool faults, struct kofn_fabric_counts *counts)
     attr = draw_attr(history, seed);
     engine_open(&history->engine, &attr);
     history->engine.falls = true;
+    if (faults && seed % 4 < 2)
+        engine_reconnects(&history->engine);
     for (int i = 0; i < TURNS && !history->failed; i++)
         turn(history);
     end(history);

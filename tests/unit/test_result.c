@@ -31,8 +31,8 @@ static const char *const keys[] = {"algorithm",
                                    "method",
                                    "per_worker"};
 static const char *const worker_keys[] = {
-    "rank",    "host", "pid",     "state",    "updates",  "merged",           "late",
-    "refused", "lost", "first_k", "late_p50", "late_p99", "update_time_mean", "cause"};
+    "rank", "host",    "pid",      "state",    "updates",          "merged",  "late", "refused",
+    "lost", "first_k", "late_p50", "late_p99", "update_time_mean", "rejoins", "cause"};
 
 static void fill(struct kofn_result *result, uint32_t workers)
 {
@@ -239,6 +239,40 @@ static void test_slow_workers_are_named(void)
     kofn_result_free(&result);
 }
 
+/* Whoever has joined again is named, or counted where there are several; else nothing is said. */
+static void test_who_has_joined_again(void)
+{
+    static const struct {
+        uint64_t rejoins[2];
+        const char *line;
+    } cases[] = {{{0, 1}, "rank 1 has joined again 1 time\n"},
+                 {{3, 0}, "rank 0 has joined again 3 times\n"},
+                 {{3, 1}, "2 workers have joined again, 4 times in all\n"},
+                 {{0, 0}, NULL}};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(cases); i++) {
+        static struct kofn_tally tally;
+        struct kofn_result result;
+        char *text = NULL;
+        size_t length;
+        FILE *stream = open_memstream(&text, &length);
+
+        CU_ASSERT_PTR_NOT_NULL_FATAL(stream);
+        fill(&result, 2);
+        for (uint32_t rank = 0; rank < 2; rank++)
+            result.members[rank].rejoins = cases[i].rejoins[rank];
+        kofn_result_finish(&result, &tally);
+        kofn_result_print_summary(&result, stream);
+        fclose(stream);
+        if (cases[i].line)
+            CU_ASSERT_PTR_NOT_NULL(strstr(text, cases[i].line))
+        else
+            CU_ASSERT_PTR_NULL(strstr(text, "again"))
+        free(text);
+        kofn_result_free(&result);
+    }
+}
+
 /* The summary of a job of four with @member as rank 2; to be freed. */
 static char *summary_with(const struct kofn_member_report *member)
 {
@@ -351,6 +385,7 @@ void kofn_suite_result(void)
     CU_add_test(suite, "means", test_means);
     CU_add_test(suite, "no rounds", test_no_rounds);
     CU_add_test(suite, "slow workers are named", test_slow_workers_are_named);
+    CU_add_test(suite, "who has joined again", test_who_has_joined_again);
     CU_add_test(suite, "slow now, and silent", test_slow_now_and_silent);
     CU_add_test(suite, "numbers for people", test_numbers_for_people);
     CU_add_test(suite, "columns line up", test_columns_line_up);

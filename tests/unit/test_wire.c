@@ -52,6 +52,8 @@ static void draw_message(struct kofn_random *random, enum kofn_wire_type type,
     if (type == KOFN_WIRE_HELLO) {
         message->hello.rank = (uint32_t)kofn_random_next(random);
         message->hello.pid = (uint32_t)kofn_random_next(random);
+        message->hello.epoch = (uint32_t)kofn_random_next(random);
+        message->hello.finished = (uint32_t)kofn_random_next(random);
         message->hello.parameters = kofn_random_next(random);
         fill_text(random, message->hello.host, sizeof(message->hello.host));
         fill_text(random, message->hello.transport, sizeof(message->hello.transport));
