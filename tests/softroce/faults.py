@@ -2,7 +2,7 @@
 
 import time
 
-from job import GONE, PATIENCE, WORKERS, Job
+from job import GONE, PATIENCE, WORKERS, Job, joined_again
 from lab import expect
 
 PEER_TIMEOUT = 4  # s, until a worker's host is given up; and the server, by its workers
@@ -10,11 +10,12 @@ BUSY = 15  # s, by which a deadline may be missed: what an emulated guest does t
 PACE = "--delay uniform:10ms,30ms"
 SECOND = (2, 3)  # the ranks of the host `second`
 LONG = 200  # s: who has seen enough stops the job
+STAYS = 60  # s: for how long workers try to come back that are to
 
 
-def start(lab, seconds=LONG, timeout=PEER_TIMEOUT):
-    """A job that has got under way."""
-    job = Job(lab, f"--seconds {seconds}", serve=f"--peer-timeout {timeout}", work=f"--timeout {timeout} {PACE}")
+def start(lab, seconds=LONG, server=PEER_TIMEOUT, worker=PEER_TIMEOUT):
+    """A job that has got under way; how long its server waits for a worker's host, and its workers for the server."""
+    job = Job(lab, f"--seconds {seconds}", serve=f"--peer-timeout {server}", work=f"--timeout {worker} {PACE}")
     job.rounds_pass(3)
     return job
 
@@ -62,6 +63,23 @@ def workers_end(job, counts, ranks):
     expect(took <= PEER_TIMEOUT + BUSY, f"workers ended after {took:.1f} s only")
 
 
+def wait_back(job, counts, ranks=SECOND):
+    """Waits until these workers, the same processes, are members again, and have had rounds to work in."""
+    began = time.monotonic()
+    job.until(lambda: all(job.said(joined_again(rank)) for rank in ranks), f"the return of the workers {ranks}")
+    counts.note(f"back after {time.monotonic() - began:.1f} s: {job.said(joined_again(ranks[0]))[0][0]}")
+    job.rounds_pass(3)
+    for rank in ranks:
+        expect(job.workers[rank].status is None, f"rank {rank} has ended: {job.workers[rank].text()}")
+
+
+def rejoined(result, ranks=SECOND):
+    """All work in the end; these have joined again, and what they did afterwards was merged."""
+    working(result)
+    for worker in result["per_worker"]:
+        expect((worker["rejoins"] > 0) == (worker["rank"] in ranks), f"not these have joined again: {worker}")
+
+
 def working(result, ranks=range(WORKERS)):
     """These workers were members in the end, and have contributed."""
     for rank in ranks:
@@ -75,7 +93,7 @@ def working(result, ranks=range(WORKERS)):
 def frozen(lab, counts):
     """A host stands still for some rounds: what it had under way is counted as late, refused or lost, nothing twice;
     it keeps up again; the job comes to its end."""
-    job = start(lab, seconds=30, timeout=20)
+    job = start(lab, seconds=30, server=20, worker=20)
     before = job.round()
     job.others[1].freeze()
     wait_missed(job)
@@ -93,16 +111,14 @@ def frozen(lab, counts):
 
 
 def frozen_too_long(lab, counts):
-    """A host stands still until it is given up: what it writes then reaches nobody, its workers end and say whose they
-    were, and others have their ranks."""
-    job = start(lab)
+    """A host stands still until it is given up: what it writes then reaches nobody; its workers connect again."""
+    job = start(lab, worker=STAYS)
     job.others[1].freeze()
     wait_gone(job, counts)
     job.rounds_pass(1)
     job.others[1].thaw()
-    workers_end(job, counts, SECOND)
-    job.replace(SECOND)
-    working(job.stop())
+    wait_back(job, counts)
+    rejoined(job.stop())
 
 
 def power_cut(lab, counts):
@@ -152,28 +168,22 @@ def cable_long(lab, counts):
 
 
 def link_short(lab, counts):
-    """An interface that is down for a moment: rxe fails what is sent meanwhile at once, so that its workers may end, and
-    say so. Who has ended can have its rank again; the job goes on."""
-    job = start(lab)
+    """An interface that is down for a moment: rxe fails what is sent meanwhile at once; its workers connect again."""
+    job = start(lab, worker=STAYS)
     job.others[1].run(lab.name("link"), "ip link set eth0 down && sleep 0.5; ip link set eth0 up", PATIENCE)
-    job.rounds_pass(3)
-    ended = [rank for rank in SECOND if job.workers[rank].status is not None]
-    counts.note(f"of 2 workers {len(ended)} have ended")
-    if ended:
-        workers_end(job, counts, ended)
-        job.replace(ended)
-    working(job.stop())
+    wait_back(job, counts)
+    rejoined(job.stop())
 
 
 def link_long(lab, counts):
-    """An interface that is down until its host is given up."""
-    job = start(lab)
+    """An interface that is down until its host is given up, and then comes up again: so do its workers."""
+    job = start(lab, worker=STAYS)
     job.others[1].run(lab.name("down"), "ip link set eth0 down", PATIENCE)
     wait_gone(job, counts)
-    workers_end(job, counts, SECOND)
+    job.rounds_pass(3)
     job.others[1].run(lab.name("up"), "ip link set eth0 up", PATIENCE)
-    job.replace(SECOND)
-    working(job.stop())
+    wait_back(job, counts)
+    rejoined(job.stop())
 
 
 # who loses a machine comes last: another one has to boot

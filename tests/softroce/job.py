@@ -94,6 +94,10 @@ def joined(rank):
     return rf"kofn: rank {rank} \(\S+, pid \d+\) has joined"
 
 
+def joined_again(rank):
+    return rf"kofn: rank {rank} \(\S+, pid \d+\) has joined again, .*"
+
+
 def check_account(worker):
     """Every local update that was finished is accounted for, once."""
     settled = sum(worker[what] for what in ("merged", "late", "refused", "lost"))
