@@ -115,7 +115,7 @@ struct kofn_job {
     enum kofn_late late;
     uint32_t workers;     /* N */
     uint32_t wait_for;    /* K */
-    uint32_t local_steps; /* U */
+    uint32_t local_steps; /* U; of adacomm that of the model taken last */
     uint32_t epoch;      /* of this worker's membership; grows with every rejoin and reconnection */
     uint64_t parameters; /* f32 elements of a model and of an update */
     double pullback; /* overlap: the share by which kofn_worker_take() pulls the worker's parameters
@@ -259,8 +259,15 @@ struct kofn_server_attr {
     const char *over; /* of adasync: the algorithm whose K it chooses; NULL = "kasync". `wait_for`
                          is its first K; 1 */
     uint64_t adapt_every; /* the same: how often K is thought over; 0 = in every round */
-    double alpha;         /* of overlap: how far workers are pulled to the anchor, up to 1; 0.6 */
-    double beta;          /* the same: momentum of the anchor, below 1; 0 = none */
+    double alpha; /* of overlap and easgd: how far workers are pulled to the anchor, up to 1, of
+                     easgd below 1, and up to 1/N; 0.6, and 0.9/N */
+    double beta;  /* of overlap: momentum of the anchor, below 1; 0 = none */
+    double small_move; /* of flanp: a round that moves the model (the norm) no further lets K
+                          double; 0.2 */
+    double
+        outer_lr; /* the mean of a round's updates is a step of Nesterov's momentum with this rate;
+                     1 */
+    double outer_momentum; /* and this momentum, below 1; 0 = none */
 };
 
 #ifdef __cplusplus

@@ -38,6 +38,7 @@ struct kofn_algorithm {
      * WAITS does so until what it sent has been merged.
      */
     bool stale;
+
     /* Workers keep their own models, which a new one only pulls at; nobody is cut off, and who
      * WAITS computes on while its round is merged. `round` of a stamp is then the one its local
      * updates were made in, `version` the model that its parameters have been pulled to.
@@ -47,6 +48,9 @@ struct kofn_algorithm {
     bool exact;   /* K are merged and no more, though others may have come in the same moment */
     const struct kofn_node_ops *peers; /* there is no server and no round: node.h; the functions
                                           below are NULL then */
+    bool elastic;            /* ahead, and the model goes towards them all by what they gave up */
+    bool measures;           /* it wants to know how far each merge moves the model */
+    double staleness_weight; /* W where nothing is said */
     const char *over; /* the algorithm whose rounds it has, if it only chooses their K; else NULL */
 
     /* Does @stamp belong to the open round? (Else it is late.) */
@@ -60,6 +64,9 @@ struct kofn_algorithm {
 
     /* A round is about to open: changes its K, kofn_round.asked. NULL: K stays as it is. */
     void (*adapt)(struct kofn_round *round, uint64_t now);
+
+    /* A round has been merged, and it is time to think over: U of the next one. NULL: U stays. */
+    uint32_t (*steps)(const struct kofn_round *round);
 };
 
 extern const struct kofn_algorithm kofn_sync;
@@ -75,6 +82,10 @@ extern const struct kofn_algorithm kofn_rfast;
 extern const struct kofn_algorithm kofn_dpsgd;
 extern const struct kofn_algorithm kofn_adpsgd;
 extern const struct kofn_algorithm kofn_osgp;
+extern const struct kofn_algorithm kofn_adacomm;
+extern const struct kofn_algorithm kofn_easgd;
+extern const struct kofn_algorithm kofn_fedbuff;
+extern const struct kofn_algorithm kofn_flanp;
 
 /* True if every publication is one of the K, so that K may be more than N: they are summed up as
  * they come, not held.
@@ -126,6 +137,9 @@ const struct kofn_algorithm *kofn_algorithm_at(size_t index);
 
 /* The update was computed in the round that is open. */
 bool kofn_current_same_round(const struct kofn_round *round, const struct kofn_stamp *stamp);
+
+/* It is relative to the model of the round that is open. */
+bool kofn_current_same_version(const struct kofn_round *round, const struct kofn_stamp *stamp);
 
 /* On whatever model. */
 bool kofn_current_any(const struct kofn_round *round, const struct kofn_stamp *stamp);

@@ -9,6 +9,7 @@ const struct kofn_algorithm kofn_local = {
     .source = "Stich: Local SGD Converges Fast and Communicates Little (arXiv 1805.09767)",
     .payload = KOFN_PAYLOAD_DELTA,
     .worker_may = KOFN_WORKER_WAITS,
+    .baseline = true,
     .needs_all = true,
     .current = kofn_current_same_round,
     .counts = kofn_counts_steps,

@@ -13,12 +13,6 @@
  * alpha) times the learning rate.
  */
 #include "algorithms/algorithm.h"
-#include "round/round.h"
-
-static bool current(const struct kofn_round *round, const struct kofn_stamp *stamp)
-{
-    return stamp->version == round->number;
-}
 
 const struct kofn_algorithm kofn_overlap = {
     .name = "overlap",
@@ -29,7 +23,7 @@ const struct kofn_algorithm kofn_overlap = {
     .needs_all = true,
     .eager = true,
     .ahead = true,
-    .current = current,
+    .current = kofn_current_same_version,
     .counts = kofn_counts_steps,
     .closed = kofn_closed_by_count,
 };

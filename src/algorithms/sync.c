@@ -8,6 +8,7 @@ const struct kofn_algorithm kofn_sync = {
     .source = "synchronous mini-batch SGD",
     .payload = KOFN_PAYLOAD_GRADIENT,
     .worker_may = KOFN_WORKER_WAITS,
+    .baseline = true,
     .needs_all = true,
     .single_step = true,
     .current = kofn_current_same_round,

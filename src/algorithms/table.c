@@ -8,7 +8,8 @@
 static const struct kofn_algorithm *const table[] = {
     &kofn_sync,         &kofn_local,   &kofn_ksync, &kofn_kbatch_sync, &kofn_kasync,
     &kofn_kbatch_async, &kofn_adasync, &kofn_stsyn, &kofn_overlap,     &kofn_rfast,
-    &kofn_dpsgd,        &kofn_adpsgd,  &kofn_osgp,
+    &kofn_dpsgd,        &kofn_adpsgd,  &kofn_osgp,  &kofn_adacomm,     &kofn_easgd,
+    &kofn_fedbuff,      &kofn_flanp,
 };
 
 const struct kofn_algorithm *kofn_algorithm_at(size_t index)
@@ -32,6 +33,11 @@ bool kofn_current_same_round(const struct kofn_round *round, const struct kofn_s
 bool kofn_algorithm_lossy(const struct kofn_algorithm *algorithm)
 {
     return algorithm->peers && algorithm->peers->lossy;
+}
+
+bool kofn_current_same_version(const struct kofn_round *round, const struct kofn_stamp *stamp)
+{
+    return stamp->version == round->number;
 }
 
 uint32_t kofn_algorithm_manners(const struct kofn_algorithm *algorithm)

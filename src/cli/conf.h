@@ -28,7 +28,9 @@ struct kofn_conf {
     const char *topology; /* of rfast */
     uint32_t root;        /* the same; KOFN_ROOT_ANY = not given */
     uint64_t adapt_every; /* 0 = in every round */
-    double alpha, beta;   /* of overlap */
+    double alpha, beta;   /* of overlap; alpha of easgd, too; 0 = its own */
+    double small_move;    /* of flanp */
+    double outer_lr, outer_momentum;
     uint32_t local_steps;
     int publish, weights, late; /* enum kofn_publish, kofn_weights, kofn_late */
     double staleness_weight;

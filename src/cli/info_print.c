@@ -22,7 +22,7 @@ static void print_built_in(const struct kofn_info *info)
     for (size_t i = 0; (transport = kofn_transport_at(i)); i++)
         printf("  transport %-8s %s\n", transport->name, transport->summary);
     for (size_t i = 0; (algorithm = kofn_algorithm_at(i)); i++)
-        printf("  algorithm %-8s %s%s\n", algorithm->name, algorithm->summary,
+        printf("  algorithm %-12s %s%s\n", algorithm->name, algorithm->summary,
                algorithm->baseline ? " (baseline)" : "");
     printf("  OpenBLAS           %s\n",
            info->openblas ? info->openblas : "no: softmax, mlp and cnn cannot be trained");
@@ -150,6 +150,7 @@ static json_t *findings_json(const struct kofn_info *info)
 static void set_built_in(json_t *json, const struct kofn_info *info)
 {
     json_t *transports = json_object(), *algorithms = json_object(), *models = json_array();
+    json_t *baselines = json_array();
     const struct kofn_transport_ops *transport;
     const struct kofn_algorithm *algorithm;
 
@@ -157,11 +158,15 @@ static void set_built_in(json_t *json, const struct kofn_info *info)
         json_object_set_new(transports, transport->name, json_string(transport->summary));
     for (size_t i = 0; (algorithm = kofn_algorithm_at(i)); i++)
         json_object_set_new(algorithms, algorithm->name, json_string(algorithm->summary));
+    for (size_t i = 0; (algorithm = kofn_algorithm_at(i)); i++)
+        if (algorithm->baseline)
+            json_array_append_new(baselines, json_string(algorithm->name));
     for (size_t i = 0; i < kofn_model_names_count; i++)
         json_array_append_new(models, json_string(kofn_model_names[i]));
     json_object_set_new(json, "version", json_string(kofn_version()));
     json_object_set_new(json, "transports", transports);
     json_object_set_new(json, "algorithms", algorithms);
+    json_object_set_new(json, "baselines", baselines);
     json_object_set_new(json, "models", models);
     json_object_set_new(json, "openblas", kofn_json_text(info->openblas));
     json_object_set_new(json, "onednn", kofn_json_text(*info->onednn ? info->onednn : NULL));

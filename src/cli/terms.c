@@ -66,32 +66,48 @@ static int check_counts(struct check *check)
     return 0;
 }
 
-/* What is said of a K that grows, of one that does. */
-static int check_growth(struct check *check)
+static int take_over(struct check *check)
 {
     const struct kofn_conf *conf = check->conf;
-    const char *name = is_set(check, "over") ? "over" : "adapt-every";
 
     check->algorithm = conf->algorithm;
-    if (conf->algorithm->adapt)
+    if (conf->algorithm->over)
         check->algorithm = kofn_algorithm_over(conf->algorithm, conf->over);
-    else if (is_set(check, "over") || is_set(check, "adapt-every"))
+    else if (is_set(check, "over"))
         return kofn_error(check->log, KOFN_INVALID,
-                          "%s: only the K of adasync grows, not that of %s", where(check, name),
-                          conf->algorithm->name);
+                          "%s: only the K of adasync grows over another algorithm, not that of %s",
+                          where(check, "over"), conf->algorithm->name);
     return 0;
 }
 
-/* Options of one algorithm, with another one. */
+/* Options of some algorithms, with another one. */
 static int check_own(struct check *check)
 {
-    static const char *const of_overlap[] = {"alpha", "beta"};
+    const struct kofn_algorithm *algorithm = check->algorithm;
+    const struct {
+        const char *name, *whose;
+        bool has;
+    } own[] = {
+        {"adapt-every", "adasync and adacomm follow the loss", algorithm->over || algorithm->steps},
+        {"alpha", "overlap and easgd pull workers to an anchor", algorithm->ahead},
+        {"beta", "overlap has an anchor with a momentum", algorithm->ahead && !algorithm->elastic},
+        {"small-move", "flanp looks how far a round moves the model", algorithm->measures},
+        {"outer-lr", "those without an anchor have an outer step", !algorithm->ahead},
+        {"outer-momentum", "those without an anchor have an outer step", !algorithm->ahead},
+    };
 
-    for (size_t i = 0; i < KOFN_ARRAY_SIZE(of_overlap) && !check->algorithm->ahead; i++)
-        if (is_set(check, of_overlap[i]))
-            return kofn_error(check->log, KOFN_INVALID,
-                              "%s: only the workers of overlap have an anchor, not those of %s",
-                              where(check, of_overlap[i]), check->algorithm->name);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(own); i++)
+        if (!own[i].has && is_set(check, own[i].name))
+            return kofn_error(check->log, KOFN_INVALID, "%s: only %s; this is %s",
+                              where(check, own[i].name), own[i].whose, algorithm->name);
+    if (algorithm->elastic && check->conf->alpha * check->conf->workers > 1)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: with easgd it is at most 1/N, because N workers pull the centre: "
+                          "%g is more than 1/%u",
+                          where(check, "alpha"), check->conf->alpha, check->conf->workers);
+    if (algorithm->elastic && check->conf->alpha == 1)
+        return kofn_error(check->log, KOFN_INVALID, "%s: with easgd it is below 1",
+                          where(check, "alpha"));
     return 0;
 }
 
@@ -187,6 +203,21 @@ static int read_stragglers(struct check *check, struct kofn_terms *terms)
     return rc;
 }
 
+/* How models are made of updates, where that depends on the algorithm. */
+static void set_rules(const struct check *check, struct kofn_terms *terms)
+{
+    const struct kofn_conf *conf = check->conf;
+
+    terms->rules = (struct kofn_rules){
+        .alpha = conf->alpha > 0 ? conf->alpha : kofn_rules_alpha(terms->algorithm, conf->workers),
+        .beta = conf->beta,
+        .outer_lr = terms->algorithm->ahead ? 0 : conf->outer_lr,
+        .outer_momentum = conf->outer_momentum};
+    terms->staleness_weight = is_set(check, "staleness-weight")
+                                  ? conf->staleness_weight
+                                  : terms->algorithm->staleness_weight;
+}
+
 /* When the job ends. The default of 30 s is for those who say nothing about it. */
 static void set_end(const struct check *check, struct kofn_terms *terms)
 {
@@ -213,7 +244,7 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     int rc;
 
     memset(terms, 0, sizeof(*terms));
-    rc = check_growth(&check);
+    rc = take_over(&check);
     if (!rc)
         rc = check_shape(&check);
     if (!rc)
@@ -236,7 +267,7 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     if (!check.conf->wait_for && terms->algorithm->adapt)
         terms->wait_for = 1;
     terms->local_steps = check.conf->local_steps;
-    terms->rules = (struct kofn_rules){.alpha = check.conf->alpha, .beta = check.conf->beta};
+    set_rules(&check, terms);
     terms->suspect_after = check.conf->suspect_after;
     if (!check.conf->transport && !is_set(&check, "suspect-after"))
         terms->suspect_after = KOFN_FOREVER; /* in a simulation nobody dies */

@@ -19,6 +19,7 @@ struct kofn_terms {
     uint64_t rounds;                         /* 0 = without limit */
     uint64_t seconds;                        /* ns; 0 = without limit */
     struct kofn_rules rules;
+    double staleness_weight;
     uint64_t suspect_after;            /* ns; KOFN_FOREVER: nobody ever is */
     struct kofn_delay delay;           /* open */
     struct kofn_straggler *stragglers; /* owned */

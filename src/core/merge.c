@@ -1,6 +1,9 @@
 #include "core/server.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "math/distance.h"
 
 /* The factor of an update in the new model: the server's own step for gradients, none for deltas.
  */
@@ -177,14 +180,12 @@ static bool merge_good(struct kofn_server *server, float *out)
     return finite;
 }
 
-/* Writes the next model into the idle one of the two published buffers. On overflow it is tried
+/* Writes the next model to @out, the idle one of the two published buffers. On overflow it is tried
  * without the late updates; if that does not help, it is a copy of the last one, and all are
  * refused.
  */
-static void make_model(struct kofn_server *server)
+static void make_model(struct kofn_server *server, float *out)
 {
-    struct kofn_hub *hub = server->hub;
-    float *out = kofn_slot_withdraw(&hub->model, hub->models, server->version + 1);
     bool late = server->late_any;
 
     if (merge_good(server, out))
@@ -258,10 +259,16 @@ void kofn__merge_round(struct kofn_server *server)
                                .version = server->round.number + 1,
                                .length = hub->model.payload_bytes,
                                .sequence = server->version + 1};
+    float *out;
 
-    make_model(server);
+    out = kofn_slot_withdraw(&hub->model, hub->models, server->version + 1);
+    make_model(server, out);
+    if (server->round.config.algorithm->measures)
+        server->round.moved =
+            sqrt(kofn_distance_squared(out, kofn_server_model(server), server->attr.parameters));
     account(server);
     kofn_round_settle(&server->round);
+    stamp.updates = server->round.next_steps;
     server->late_any = false;
     server->late_loss = 0;
     server->version++;

@@ -36,7 +36,9 @@ static void fill_defaults(struct kofn_server_attr *attr)
     attr->peer_timeout = attr->peer_timeout ? attr->peer_timeout : DEFAULT_PEER;
     attr->merge_threads = attr->merge_threads ? attr->merge_threads : 1;
     attr->learning_rate = attr->learning_rate != 0 ? attr->learning_rate : 1;
-    attr->alpha = attr->alpha != 0 ? attr->alpha : KOFN_ALPHA;
+    if (!(attr->alpha != 0) && attr->workers)
+        attr->alpha = kofn_rules_alpha(algorithm, attr->workers);
+    attr->small_move = attr->small_move != 0 ? attr->small_move : KOFN_SMALL_MOVE;
 }
 
 /* An attribute that cannot be: says which and why. */
@@ -59,6 +61,13 @@ static int check_algorithm(const struct kofn_server_attr *attr,
                           attr->wait_for, attr->workers);
     if (algorithm->eager && attr->publish != KOFN_PUBLISH_EAGER)
         return kofn_error(attr->log, KOFN_INVALID, "%s publishes eagerly, and cannot otherwise",
+                          algorithm->name);
+    if (algorithm->elastic && (attr->alpha >= 1 || attr->alpha * attr->workers > 1))
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "alpha = %g of %s: must be below 1, and at most 1/N", attr->alpha,
+                          algorithm->name);
+    if (algorithm->ahead && (attr->outer_lr > 0 || attr->outer_momentum > 0))
+        return kofn_error(attr->log, KOFN_INVALID, "%s has an anchor, and no outer step",
                           algorithm->name);
     if (algorithm->single_step && attr->local_steps != 1)
         return kofn_error(attr->log, KOFN_INVALID, "%s has one local update a round, not %u",
@@ -118,6 +127,14 @@ static int check_numbers(const struct kofn_server_attr *attr)
     if (!(attr->alpha > 0) || attr->alpha > 1)
         return kofn_error(attr->log, KOFN_INVALID, "alpha = %g: must be above 0, and at most 1",
                           attr->alpha);
+    if (!(attr->small_move > 0))
+        return kofn_error(attr->log, KOFN_INVALID, "small_move = %g: must be above 0",
+                          attr->small_move);
+    if (!(attr->outer_lr >= 0) || !(attr->outer_momentum >= 0) || attr->outer_momentum >= 1)
+        return kofn_error(
+            attr->log, KOFN_INVALID,
+            "outer_lr = %g must be above 0, outer_momentum = %g 0 or more and below 1",
+            attr->outer_lr, attr->outer_momentum);
     if (!(attr->beta >= 0) || attr->beta >= 1)
         return kofn_error(attr->log, KOFN_INVALID, "beta = %g: must be 0 or more, and below 1",
                           attr->beta);
@@ -176,7 +193,8 @@ static int open_round(struct kofn_server *server)
                                        .deadline = attr->deadline,
                                        .deadline_adaptive = attr->deadline_adaptive,
                                        .suspect_after = attr->suspect_after,
-                                       .adapt_every = attr->adapt_every};
+                                       .adapt_every = attr->adapt_every,
+                                       .small_move = attr->small_move};
 
     return kofn_round_init(&server->round, &config);
 }
@@ -186,8 +204,11 @@ static int open_anchor(struct kofn_server *server)
 {
     struct kofn_motion motion;
 
-    server->rules = (struct kofn_rules){.alpha = server->attr.alpha, .beta = server->attr.beta};
-    motion = kofn_rules_motion(&server->rules, server->round.config.algorithm);
+    server->rules = (struct kofn_rules){.alpha = server->attr.alpha,
+                                        .beta = server->attr.beta,
+                                        .outer_lr = server->attr.outer_lr,
+                                        .outer_momentum = server->attr.outer_momentum};
+    motion = kofn_rules_motion(&server->rules, &server->round.config);
     server->anchor = (struct kofn_anchor){
         .rate = motion.rate, .momentum = motion.momentum, .nesterov = motion.nesterov};
     if (!kofn_anchor_open(&server->anchor, server->attr.parameters))

@@ -102,8 +102,11 @@ static void open_next(struct kofn_server *server)
 int kofn_server_start(struct kofn_server *server, const float *model)
 {
     struct kofn_hub *hub = server->hub;
-    struct kofn_stamp stamp = {
-        .round = 1, .version = 1, .length = hub->model.payload_bytes, .sequence = 1};
+    struct kofn_stamp stamp = {.round = 1,
+                               .version = 1,
+                               .updates = server->attr.local_steps,
+                               .length = hub->model.payload_bytes,
+                               .sequence = 1};
     int rc;
 
     if (server->serving)

@@ -220,6 +220,14 @@ static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *r
     }
 }
 
+/* What @model says of the rounds that follow: their U. */
+static void take_terms(struct kofn_worker *worker, const struct kofn_stamp *model)
+{
+    worker->version = (uint32_t)model->sequence;
+    if (model->updates && model->updates <= KOFN_BEAT_MAX_UPDATES)
+        worker->job.local_steps = model->updates;
+}
+
 /* Gets the newest model, copied to @model or, if @view is not NULL, where it lies; one of before
  * @round, which the gate has opened, is not the newest.
  */
@@ -300,8 +308,10 @@ static int pull(struct kofn_worker *worker, float *model, uint32_t opened, uint3
     int rc = 0;
 
     if (worker->version < opened) {
+        worker->version = 0; /* an interrupted copy is none */
         rc = fetch(worker, opened, worker->base, NULL, &stamp);
-        worker->version = rc ? 0 : (uint32_t)stamp.sequence;
+        if (!rc)
+            take_terms(worker, &stamp);
     }
     if (!rc)
         rc = wait_buffer(worker);
@@ -335,7 +345,7 @@ static int take_once(struct kofn_worker *worker, float *model, const void **view
     if (rc)
         return rc;
     begin_updates(worker, view ? *view : NULL);
-    worker->version = (uint32_t)stamp.sequence;
+    take_terms(worker, &stamp);
     if (stamp.round != worker->round) /* who fetches may find the model that it had */
         begin_round(worker, stamp.round);
     if (round)

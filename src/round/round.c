@@ -21,6 +21,8 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
     }
     memset(round->members, 0, config->workers * sizeof(*round->members));
     round->asked = config->wait_for;
+    round->first_steps = round->next_steps = config->local_steps;
+    round->moved = NAN;
     kofn_pursuit_init(&round->pursuit);
     kofn_deadline_init(&round->deadline, config->deadline, config->deadline_adaptive,
                        config->workers);
@@ -52,6 +54,8 @@ void kofn_round_next(struct kofn_round *round, uint64_t now)
         round->pursuit.judged_ns = now;
     else if (round->config.algorithm->adapt)
         round->config.algorithm->adapt(round, now);
+    round->config.local_steps = round->next_steps;
+    round->moved = NAN;
     round->phase = KOFN_PHASE_OPEN;
     round->close = KOFN_CLOSE_NONE;
     round->reached = round->spoilt = round->holding = round->merging = round->expected = 0;
@@ -552,6 +556,9 @@ void kofn_round_settle(struct kofn_round *round)
     publications = kofn_algorithm_adds(round->config.algorithm) ? round->reached : round->merged;
     round->loss = publications ? round->loss_sum / publications : NAN;
     kofn_pursuit_add(&round->pursuit, round->config.workers, round->loss, publications);
+    if (round->config.algorithm->steps &&
+        kofn_pursuit_due(&round->pursuit, round->config.adapt_every, round->closed_ns))
+        round->next_steps = round->config.algorithm->steps(round);
     round->previous_opened_ns = round->opened_ns;
     round->previous_closed_ns = round->closed_ns;
     round->phase = KOFN_PHASE_IDLE;

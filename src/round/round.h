@@ -24,7 +24,7 @@ struct kofn_round_config {
     const struct kofn_algorithm *algorithm;
     uint32_t workers;     /* N */
     uint32_t wait_for;    /* K; where that grows, the first */
-    uint32_t local_steps; /* U */
+    uint32_t local_steps; /* U; where that changes, of the open round */
     uint32_t quorum;
     enum kofn_publish publish;
     enum kofn_weights weights;
@@ -32,8 +32,9 @@ struct kofn_round_config {
     double staleness_weight;                 /* W */
     uint64_t grace, deadline, suspect_after; /* ns; deadline 0 = none */
     bool deadline_adaptive;
-    uint64_t adapt_every; /* ns: how often a K that follows the loss is thought over; 0 = in every
-                             round */
+    uint64_t adapt_every; /* ns: how often a K or U that follows the loss is thought over; 0 = in
+                             every round */
+    double small_move;    /* flanp: a merge that moves the model no further lets K double */
 };
 
 enum kofn_phase { KOFN_PHASE_IDLE, KOFN_PHASE_OPEN, KOFN_PHASE_COLLECTING, KOFN_PHASE_READY };
@@ -75,8 +76,11 @@ struct kofn_round {
     uint32_t number; /* of the open round, from 1; 0 before the first */
     enum kofn_phase phase;
     enum kofn_close close;
-    bool ended;         /* no round follows */
-    uint32_t asked;     /* K of the open round, if all could answer */
+    bool ended;                       /* no round follows */
+    uint32_t asked;                   /* K of the open round, if all could answer */
+    uint32_t first_steps, next_steps; /* U of the first round; settled: of the next one */
+    double moved;       /* settled, where the algorithm measures: how far the merge moved the model;
+                           set by who drives the machine, else NaN */
     uint32_t wait_for;  /* K in force; once the round has closed, that with which it did */
     uint32_t available; /* members an answer can be expected of */
     uint32_t reached;   /* members that count; publications, where those are added */

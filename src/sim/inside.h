@@ -41,6 +41,7 @@ struct kofn_sim_worker {
     /* as in core/worker.h */
     KOFN_LINE_ALIGNED uint32_t round;
     uint32_t taken; /* the version of the model taken last */
+    uint32_t steps; /* U, as it says */
     uint32_t updates, total, published, first_updates, gate_round;
     uint8_t activity, gate_state;
     bool late_sent, sent; /* sent: a publication since the last local update began */
@@ -78,8 +79,7 @@ struct kofn_sim {
     /* Fixed. */
     /* as in core/worker.h */
     bool eager, waits, fetches, each, partial, stale, cancels, ahead, gradient;
-    bool instant;   /* no message costs anything */
-    uint32_t least; /* updates that a worker owes of a closed round */
+    bool instant; /* no message costs anything */
 
     /* The server. */
     bool gates_closed;

@@ -278,7 +278,6 @@ static void fix(struct kofn_sim *sim, const struct kofn_sim_attr *attr)
     sim->ahead = sim->algorithm->ahead;
     sim->gradient = sim->algorithm->payload == KOFN_PAYLOAD_GRADIENT;
     sim->instant = costs_nothing(&attr->net);
-    sim->least = sim->partial ? 1 : attr->round.local_steps;
     sim->now = 1; /* 0 means "never" in a member's account */
     sim->tick_ns = KOFN_FOREVER;
     kofn_random_seed(&sim->random, attr->seed, kofn_stream_of(KOFN_STREAM_LOSS, 0));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "math/distance.h"
 #include "sim/inside.h"
 
 static size_t vector_bytes(const struct kofn_sim *sim)
@@ -74,7 +75,7 @@ int kofn_sim_bytes_open(struct kofn_sim *sim)
     sim->updates = calloc(workers + 2, sizeof(*sim->updates)); /* + 2: a velocity, too */
     sim->weights = calloc(workers + 2, sizeof(*sim->weights));
     sim->model = new_version(sim);
-    motion = kofn_rules_motion(&sim->attr.rules, sim->algorithm);
+    motion = kofn_rules_motion(&sim->attr.rules, &sim->attr.round);
     sim->anchor = (struct kofn_anchor){
         .rate = motion.rate, .momentum = motion.momentum, .nesterov = motion.nesterov};
     if (kofn_anchor_open(&sim->anchor, sim->parameters) || !sim->late_sum || !sim->late_next ||
@@ -315,6 +316,9 @@ void kofn_sim_bytes_merge(struct kofn_sim *sim)
         return;
     }
     make_model(sim, next->data);
+    if (sim->algorithm->measures)
+        sim->round.moved =
+            sqrt(kofn_distance_squared(next->data, sim->model->data, sim->parameters));
     sim->late_any = false;
     let_go(sim, sim->model);
     sim->model = next;

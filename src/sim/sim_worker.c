@@ -154,8 +154,8 @@ static void ended(struct kofn_sim *sim, uint32_t rank, bool cancelled)
 static bool owed(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
     return !sim->eager && worker->gate_round == worker->round &&
-           worker->gate_state == KOFN_GATE_CLOSED && worker->updates >= sim->least &&
-           !worker->published;
+           worker->gate_state == KOFN_GATE_CLOSED &&
+           worker->updates >= (sim->partial ? 1 : worker->steps) && !worker->published;
 }
 
 /* worker.c, may_take(). Where no message costs anything the model that is made in this moment is
@@ -192,6 +192,7 @@ static void pull(struct kofn_sim *sim, uint32_t rank)
     if (!credit(worker))
         return;
     worker->taken = sim->round.number;
+    worker->steps = sim->round.config.local_steps;
     kofn_sim_bytes_pull(sim, rank, worker->sequence + 1);
     send(sim, rank, 0);
     begin_round(worker, worker->taken + 1);
@@ -221,6 +222,7 @@ static void take(struct kofn_sim *sim, uint32_t rank)
     if (worker->gate_round != worker->round)
         begin_round(worker, worker->gate_round);
     worker->taken = worker->round;
+    worker->steps = sim->round.config.local_steps;
     kofn_sim_bytes_take(sim, rank);
     kofn_sim_send_beat(sim, rank);
     compute(sim, rank);
@@ -231,7 +233,7 @@ static bool is_last(const struct kofn_sim *sim, const struct kofn_sim_worker *wo
 {
     uint32_t new = sim->each ? worker->updates - worker->published : worker->updates;
 
-    return (sim->waits || sim->each) && new >= sim->attr.round.local_steps;
+    return (sim->waits || sim->each) && new >= worker->steps;
 }
 
 /* kofn_worker_report(); false if those who wait anyway have to wait for their credit first. */

@@ -148,7 +148,7 @@ static struct kofn_round_config draw_config(struct history *history)
 
     if (!algorithm || algorithm->peers)
         algorithm = &kofn_stsyn; /* the one with most to go wrong */
-    if (algorithm->adapt)
+    if (algorithm->over)
         algorithm = kofn_algorithm_over(algorithm, draw_over(history));
     most = kofn_algorithm_counts_batches(algorithm) ? 2 * workers : workers;
     return (struct kofn_round_config){
