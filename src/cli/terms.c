@@ -84,6 +84,7 @@ static int take_over(struct check *check)
 static int check_own(struct check *check)
 {
     const struct kofn_algorithm *algorithm = check->algorithm;
+    bool outer = !algorithm->ahead && !algorithm->peers;
     const struct {
         const char *name, *whose;
         bool has;
@@ -92,8 +93,8 @@ static int check_own(struct check *check)
         {"alpha", "overlap and easgd pull workers to an anchor", algorithm->ahead},
         {"beta", "overlap has an anchor with a momentum", algorithm->ahead && !algorithm->elastic},
         {"small-move", "flanp looks how far a round moves the model", algorithm->measures},
-        {"outer-lr", "those without an anchor have an outer step", !algorithm->ahead},
-        {"outer-momentum", "those without an anchor have an outer step", !algorithm->ahead},
+        {"outer-lr", "rounds without an anchor have an outer step", outer},
+        {"outer-momentum", "rounds without an anchor have an outer step", outer},
     };
 
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(own); i++)

@@ -270,7 +270,7 @@ static void go_on(struct kofn_sim *sim, uint32_t rank)
     if (!report(sim, rank, last)) {
         worker->activity = KOFN_SIM_STARVES;
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
-    } else if (over(sim, worker) || (last && !sim->each) || sim->fetches) {
+    } else if (over(sim, worker) || (last && (sim->waits || sim->fetches))) {
         take(sim, rank);
     } else {
         compute(sim, rank);

@@ -83,7 +83,7 @@ run 2 "K counts workers" -a ksync -k 3
 run 2 "publishes eagerly" -a ksync -k 1 --publish on-close
 run 2 "K counts workers" -a adasync --over kbatch-sync -k 3
 run 2 "only the K of adasync grows" -a kasync --over ksync
-run 2 "only the K of adasync grows" --adapt-every 1s
+run 2 "adasync and adacomm follow the loss" --adapt-every 1s
 run 2 'did you mean "kasync"' -a adasync --over kasnc
 run 2 "waits for all 2 workers" -a overlap -k 1
 run 2 "publishes eagerly" -a overlap --publish on-close
@@ -91,8 +91,19 @@ run 2 "--alpha: 0 is too small" -a overlap --alpha 0
 run 2 "--alpha: 1.5 is too large" -a overlap --alpha 1.5
 run 2 "not a number" -a overlap --alpha nan
 run 2 "--beta: 1 is too large" -a overlap --beta 1
-run 2 "only the workers of overlap" -a local --alpha 0.5
-run 2 "only the workers of overlap" --beta 0.5
+run 2 "overlap and easgd pull" -a local --alpha 0.5
+run 2 "anchor with a momentum" --beta 0.5
+run 2 "anchor with a momentum" -a easgd --beta 0.5
+run 2 "at most 1/N" -a easgd --alpha 0.6
+run 2 "waits for all 2 workers" -a easgd -k 1
+run 2 "waits for all 2 workers" -a adacomm -k 1
+run 2 "K counts workers" -a flanp -k 3
+run 2 "publishes eagerly" -a fedbuff --publish on-close
+run 2 "--small-move: 0 is too small" -a flanp --small-move 0
+run 2 "flanp looks how far" -a ksync --small-move 1
+run 2 "--outer-lr: 0 is too small" --outer-lr 0
+run 2 "--outer-momentum: 1 is too large" --outer-momentum 1
+run 2 "have an outer step" -a overlap --outer-lr 0.7
 run 2 "quorum" --quorum 3
 run 2 "straggler" -n 8 --straggler rank=9,factor=2
 run 2 "quadratic has no accuracy" --model quadratic --target-accuracy 0.5

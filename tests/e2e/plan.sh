@@ -16,7 +16,7 @@ plan()
 
 # theory, where it knows
 plan all -n 20 -k 5 -u 10 --delay exp:1
-for algorithm in sync local stsyn ksync kbatch-sync kasync kbatch-async adasync overlap; do
+for algorithm in sync local stsyn ksync kbatch-sync kasync kbatch-async adasync overlap adacomm easgd fedbuff flanp; do
     grep -q "^$algorithm " all.out || fail "no line for $algorithm: $(cat all.out)"
 done
 plan sync -n 8 -a sync --delay exp:1 --rounds 100

@@ -4,6 +4,7 @@
 SUITE(adasync)
 SUITE(attr)
 SUITE(backoff)
+SUITE(baselines)
 SUITE(beats)
 SUITE(cause)
 SUITE(channel)
