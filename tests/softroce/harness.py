@@ -65,6 +65,19 @@ def clock(lab, counts):
     expect(0.7 < ratio < 1.4, f"the guest's clock is {ratio:.2f} times as fast as this machine's")
 
 
+def native(lab, counts):
+    """make check-verbs where the device is: the contract and a job; where it is not, one line that says so."""
+    one = lab.guest()
+    program = f"top_builddir={lab.build} KOFN_TEST_ROUNDS=5 {lab.top}/tests/softroce/native"
+    wrong = one.start("native-wrong", f"{program} rxe9")
+    expect(wrong.wait(30) == 1 and len(wrong.lines) == 1, f"no device, and not one line: {wrong.lines}")
+    expect("no RDMA device 'rxe9' here; there are: rxe0" in wrong.text(), f"not what is missing: {wrong.lines}")
+    task = one.start("native", f"{program} rxe0")
+    expect(task.wait(240) == 0, "on the guest's own device: " + " | ".join(task.lines[-5:]))
+    for line in task.lines[-2:]:
+        counts.note(line)
+
+
 def network(lab, counts):
     """Guests reach each other over verbs; a cut link stops that, and it goes on when the link is back."""
     first, second = lab.network(["first", "second"])
@@ -83,4 +96,4 @@ def network(lab, counts):
     counts.note("between guests: " + " ".join(client.lines[-2].split()) + (" (with a cut)" if cut else ""))
 
 
-TESTS = [commands, clock, device, info, network]
+TESTS = [commands, clock, device, info, native, network]
