@@ -10,9 +10,11 @@
 #include "base/log.h"
 #include "transports/verbs/endpoint.h"
 
-#define SMALL (16u * 1024) /* payload and stamp in one request, up to here */
-#define CHUNK (1u << 30)   /* a longer payload is written in pieces, if the port can so many */
-#define REQUESTS 16        /* most of one publication but for its chunks */
+#define SMALL                                                                                      \
+    (128u * 1024) /* payload and stamp in one request, up to here: longer ones may be routed       \
+                     adaptively */
+#define CHUNK (1u << 30) /* a longer payload is written in pieces, if the port can so many */
+#define REQUESTS 16      /* most of one publication but for its chunks */
 #define SEQUENCE_AT (sizeof(struct kofn_stamp) - sizeof(uint64_t))
 
 static uint64_t chunk_bytes(const struct kofn__verbs_endpoint *endpoint)
