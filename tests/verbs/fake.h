@@ -35,6 +35,7 @@ struct fake_device {
     enum ibv_transport_type transport;
     uint8_t link_layer; /* Ethernet */
     bool handles;       /* address handles can be made */
+    bool domains;       /* there are thread domains: false */
     int manager;        /* of connections: how it fails, an enum rdma_cm_event_type, or below */
 };
 extern struct fake_device fake_device;

@@ -5,6 +5,7 @@
 #define KOFN_TESTS_VERBS_FAKE_INSIDE_H
 
 #include <pthread.h>
+#include <stddef.h>
 
 #include "tests/verbs/fake.h"
 
@@ -54,9 +55,28 @@ struct fake_qp {
 };
 
 struct fake_context {
-    struct ibv_context context;
+    struct verbs_context extended; /* its `context` is the one that is handed out */
     struct ibv_async_event events[FAKE_EVENTS];
     unsigned head, tail, unacked;
+};
+
+static inline struct fake_context *fake_context(struct ibv_context *base)
+{
+    return (struct fake_context *)(void *)((char *)base -
+                                           offsetof(struct fake_context, extended.context));
+}
+
+struct fake_td {
+    struct ibv_td td;
+    unsigned users;
+};
+
+/* A domain; one that is made of another and of a thread domain keeps both in use. */
+struct fake_pd {
+    struct ibv_pd pd;
+    struct fake_pd *below;
+    struct fake_td *td;
+    unsigned users;
 };
 
 struct fake_world {

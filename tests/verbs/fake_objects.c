@@ -119,16 +119,63 @@ const char *ibv_get_device_name(struct ibv_device *of)
     return of->name;
 }
 
+/* ---- thread domains: of a device that has them ---- */
+
+static struct ibv_td *alloc_td(struct ibv_context *context, struct ibv_td_init_attr *attr)
+{
+    struct fake_td *domain;
+
+    if (attr->comp_mask || fake_fails("ibv_alloc_td"))
+        return NULL;
+    domain = calloc(1, sizeof(*domain));
+    domain->td.context = context;
+    count(1);
+    return &domain->td;
+}
+
+static int dealloc_td(struct ibv_td *base)
+{
+    if (((struct fake_td *)base)->users)
+        return EBUSY;
+    free(base);
+    count(-1);
+    return 0;
+}
+
+static struct ibv_pd *alloc_parent_domain(struct ibv_context *context,
+                                          struct ibv_parent_domain_init_attr *attr)
+{
+    struct fake_pd *domain;
+
+    if (!attr->pd || !attr->td || fake_fails("ibv_alloc_parent_domain"))
+        return NULL;
+    domain = calloc(1, sizeof(*domain));
+    domain->pd.context = context;
+    domain->below = (struct fake_pd *)attr->pd;
+    domain->below->users++;
+    domain->td = (struct fake_td *)attr->td;
+    domain->td->users++;
+    count(1);
+    return &domain->pd;
+}
+
 struct ibv_context *ibv_open_device(struct ibv_device *of)
 {
     struct fake_context *context;
+    struct ibv_context *base;
 
     if (fake_fails("ibv_open_device"))
         return NULL;
     context = calloc(1, sizeof(*context));
-    context->context.device = of;
-    context->context.ops = fake_ops;
-    context->context.async_fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+    context->extended = (struct verbs_context){.sz = sizeof(context->extended),
+                                               .alloc_td = alloc_td,
+                                               .dealloc_td = dealloc_td,
+                                               .alloc_parent_domain = alloc_parent_domain};
+    base = &context->extended.context;
+    base->device = of;
+    base->ops = fake_ops;
+    base->async_fd = eventfd(0, EFD_CLOEXEC | EFD_SEMAPHORE);
+    base->abi_compat = fake_device.domains ? __VERBS_ABI_IS_EXTENDED : NULL;
     fake_lock();
     for (int i = 0; i < FAKE_OBJECTS; i++)
         if (!contexts[i]) {
@@ -137,7 +184,7 @@ struct ibv_context *ibv_open_device(struct ibv_device *of)
         }
     fake_world.live++;
     fake_unlock();
-    return &context->context;
+    return base;
 }
 
 struct ibv_context *fake_context_of(struct ibv_device *of)
@@ -155,12 +202,12 @@ int ibv_close_device(struct ibv_context *base)
 {
     fake_lock();
     for (int i = 0; i < FAKE_OBJECTS; i++)
-        if (contexts[i] == (struct fake_context *)base)
+        if (contexts[i] == fake_context(base))
             contexts[i] = NULL;
     fake_world.live--;
     fake_unlock();
     close(base->async_fd);
-    free(base);
+    free(fake_context(base));
     return 0;
 }
 
@@ -179,13 +226,13 @@ void fake_raise(struct fake_context *context, enum ibv_event_type type)
 
     context->events[context->head++ % FAKE_EVENTS] =
         (struct ibv_async_event){.event_type = type, .element.port_num = 1};
-    if (write(context->context.async_fd, &one, sizeof(one)) != sizeof(one))
+    if (write(context->extended.context.async_fd, &one, sizeof(one)) != sizeof(one))
         abort();
 }
 
 int ibv_get_async_event(struct ibv_context *base, struct ibv_async_event *event)
 {
-    struct fake_context *context = (struct fake_context *)base;
+    struct fake_context *context = fake_context(base);
     uint64_t got;
 
     if (fake_fails("ibv_get_async_event") || read(base->async_fd, &got, sizeof(got)) < 0)
@@ -268,18 +315,26 @@ int ibv_fork_init(void)
 
 struct ibv_pd *ibv_alloc_pd(struct ibv_context *context)
 {
-    struct ibv_pd *domain;
+    struct fake_pd *domain;
 
     if (fake_fails("ibv_alloc_pd"))
         return NULL;
     domain = calloc(1, sizeof(*domain));
-    domain->context = context;
+    domain->pd.context = context;
     count(1);
-    return domain;
+    return &domain->pd;
 }
 
-int ibv_dealloc_pd(struct ibv_pd *domain)
+int ibv_dealloc_pd(struct ibv_pd *base)
 {
+    struct fake_pd *domain = (struct fake_pd *)base;
+
+    if (domain->users)
+        return EBUSY;
+    if (domain->below) {
+        domain->below->users--;
+        domain->td->users--;
+    }
     free(domain);
     count(-1);
     return 0;

@@ -188,6 +188,38 @@ static void test_less_inline_will_do(void)
     fake_reset();
 }
 
+/* Where a device has thread domains, everything is made in one, and one line says so; where one of
+ * the calls for it fails, it does without. All of it is given back in the right order.
+ */
+static void test_thread_domains_are_used(void)
+{
+    static const char *const calls[] = {"ibv_alloc_td", "ibv_alloc_parent_domain"};
+    struct kofn__verbs_options options;
+    struct kofn__verbs_port port;
+    struct kofn_caught caught;
+
+    fake_device.domains = true;
+    kofn_caught_reset(&caught);
+    caught.log.level = KOFN_LOG_INFO;
+    CU_ASSERT_EQUAL(kofn__verbs_options_read(&options, NULL, &caught.log), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn__verbs_port_open(&port, &options, NULL, 0, &caught.log), 0);
+    CU_ASSERT(port.td && port.plain_pd && port.pd != port.plain_pd);
+    CU_ASSERT(kofn_caught_one(&caught, "GID 2 10.9.8.7 (RoCE v2), MTU 4096, traffic class 106, "
+                                       "service level 0, arrivals by imm, no locks"));
+    kofn__verbs_port_close(&port);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+    CU_ASSERT_EQUAL(join(NULL, &caught), 0);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(calls); i++) {
+        fake_fail(calls[i], 1, ENOMEM);
+        CU_ASSERT_EQUAL_FATAL(kofn__verbs_port_open(&port, &options, NULL, 0, &contract_quiet), 0);
+        CU_ASSERT(fake_failed());
+        CU_ASSERT(!port.td && !port.plain_pd && port.pd);
+        kofn__verbs_port_close(&port);
+        CU_ASSERT_EQUAL(fake_live(), 0);
+    }
+    fake_reset();
+}
+
 /* Memory that may not be locked: the limit is named, and how to raise it. */
 static void test_memlock_is_explained(void)
 {
@@ -304,6 +336,7 @@ void verbs_add_devices(void)
     CONTRACT_TEST(suite, test_modes_need_their_means);
     CONTRACT_TEST(suite, test_polling_needs_a_promise);
     CONTRACT_TEST(suite, test_less_inline_will_do);
+    CONTRACT_TEST(suite, test_thread_domains_are_used);
     CONTRACT_TEST(suite, test_memlock_is_explained);
     CONTRACT_TEST(suite, test_devices_are_described);
     CONTRACT_TEST(suite, test_what_is_not_used_has_a_reason);
