@@ -95,9 +95,11 @@ static int confirm(struct kofn__verbs_endpoint *endpoint, struct rdma_cm_id *id)
 
     if (!error && rdma_establish(id))
         error = errno;
-    if (error)
-        snprintf(call->why, sizeof(call->why), "it cannot be confirmed: %s", strerror(error));
-    return error ? KOFN_GONE : 0;
+    if (!error)
+        return 0;
+    snprintf(call->why, sizeof(call->why), "it cannot be confirmed: %s", strerror(error));
+    rdma_reject(id, NULL, 0); /* the hub need not wait for it */
+    return KOFN_GONE;
 }
 
 /* One event, if there is one; KOFN_AGAIN. */
