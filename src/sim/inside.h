@@ -1,5 +1,6 @@
 /* inside.h: the inside of a simulation. sim.c has the loop, sim_server.c what the server does,
- * sim_worker.c what workers do, sim_bytes.c their arithmetic.
+ * sim_worker.c what workers do, sim_kept.c both where publications are read, sim_bytes.c their
+ * arithmetic.
  *
  * They mirror src/core: the same order of checks, the same words to the round machine. What a
  * message costs is decided where it is sent; one that costs nothing has arrived when the sender
@@ -36,6 +37,8 @@ struct kofn_sim_receipt {
     uint32_t made_in, updates;
 };
 
+#define KOFN_SIM_RING 4u /* at least as many as there are buffers */
+
 /* As struct kofn_member: what every event looks at comes first. */
 struct kofn_sim_worker {
     /* as in core/worker.h */
@@ -56,13 +59,19 @@ struct kofn_sim_worker {
 
     /* Messages: when its link is free again, and the last of each kind arrives. */
     uint64_t link_ns, data_ns, beat_ns, down_ns;
-    struct kofn_stamp stamps[KOFN_DEPTH]; /* of publications under way, by sequence */
-    struct kofn_sim_receipt receipts[KOFN_DEPTH];
+    struct kofn_stamp stamps[KOFN_SIM_RING]; /* of publications under way, or kept, by sequence */
+    struct kofn_sim_receipt receipts[KOFN_SIM_RING];
+
+    /* Publications that are read. */
+    uint64_t late; /* the snapshot that has the rest of a closed round; 0 = none */
+    uint64_t read; /* newest snapshot that the server has taken in */
+    uint32_t read_round, read_updates; /* the place it is about */
+    bool reading;
 
     /* Arithmetic; NULL without. */
     struct kofn_sim_version *version; /* the model taken */
     float *x;                         /* DELTA: parameters now */
-    float *buffers[KOFN_DEPTH];
+    float *buffers[KOFN_DEPTH_PULL];
 };
 
 struct kofn_sim {
@@ -79,7 +88,9 @@ struct kofn_sim {
     /* Fixed. */
     /* as in core/worker.h */
     bool eager, waits, fetches, each, partial, stale, cancels, ahead, gradient;
-    bool instant; /* no message costs anything */
+    bool keeps;     /* publications are read */
+    uint32_t depth; /* buffers of a worker */
+    bool instant;   /* no message costs anything */
 
     /* The server. */
     bool gates_closed;
@@ -109,6 +120,29 @@ void kofn_sim_worker_finish(struct kofn_sim *sim, uint32_t rank);
 void kofn_sim_worker_gate(struct kofn_sim *sim, uint32_t rank, uint32_t round, uint8_t state,
                           uint64_t released);
 
+/* Sends, or keeps, all of the round's work; what is in the next buffer: updates behind @from. */
+void kofn_sim_publish_all(struct kofn_sim *sim, uint32_t rank);
+void kofn_sim_publish(struct kofn_sim *sim, uint32_t rank, uint32_t from);
+
+/* ---- sim_kept.c: where publications are read ---- */
+
+/* A local update is finished; the round is over by now, or not. */
+void kofn_sim_keep(struct kofn_sim *sim, uint32_t rank, bool over);
+
+/* What missed its round is kept: false if it has to wait until that is read. */
+bool kofn_sim_keep_late(struct kofn_sim *sim, uint32_t rank);
+
+/* The server reads whoever owes it something; what @rank has that missed its round; of all. */
+void kofn_sim_read_owed(struct kofn_sim *sim);
+void kofn_sim_read_late(struct kofn_sim *sim, uint32_t rank);
+void kofn_sim_read_all_late(struct kofn_sim *sim);
+
+/* A request has arrived at @rank; what it answered has arrived, and is still its snapshot (or is
+ * read again: false).
+ */
+void kofn_sim_asked(struct kofn_sim *sim, uint32_t rank);
+bool kofn_sim_read_whole(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
+
 /* ---- sim_server.c ---- */
 
 void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp);
@@ -128,6 +162,9 @@ void kofn_sim_server_merge(struct kofn_sim *sim);
 /* A publication, a beat; each arrives at the server in its time. */
 void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp);
 void kofn_sim_send_beat(struct kofn_sim *sim, uint32_t rank);
+
+/* A request for the snapshot of @rank. */
+void kofn_sim_send_read(struct kofn_sim *sim, uint32_t rank);
 
 /* The gate of @rank as the round stands; one that opens a round comes behind the model. */
 void kofn_sim_send_gate(struct kofn_sim *sim, uint32_t rank, bool opens);

@@ -14,6 +14,7 @@ enum kofn_mail_kind {
     KOFN_MAIL_BEAT,
     KOFN_MAIL_GATE,
     KOFN_MAIL_PEER, /* from a peer: along in-edge `round`; its content is in place `updates` */
+    KOFN_MAIL_READ, /* the server asks for a snapshot */
 };
 
 struct kofn_mail {

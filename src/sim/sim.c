@@ -55,7 +55,7 @@ void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_s
         kofn_sim_server_data(sim, rank, stamp);
         return;
     }
-    worker->stamps[stamp->sequence % KOFN_DEPTH] = *stamp;
+    worker->stamps[stamp->sequence % KOFN_SIM_RING] = *stamp;
     worker->link_ns =
         kofn_deadline(KOFN_MAX(worker->link_ns, sim->now), transfer(bytes, net->byte_ns));
     mail.time = arrival(sim, worker->link_ns, bytes, &worker->data_ns);
@@ -123,6 +123,18 @@ void kofn_sim_send_gate(struct kofn_sim *sim, uint32_t rank, bool opens)
     send(sim, &mail);
 }
 
+void kofn_sim_send_read(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_mail mail = {.kind = KOFN_MAIL_READ, .rank = rank};
+
+    if (sim->instant) {
+        kofn_sim_asked(sim, rank);
+        return;
+    }
+    mail.time = arrival(sim, sim->now, 0, &sim->workers[rank].down_ns);
+    send(sim, &mail);
+}
+
 static void deliver(struct kofn_sim *sim)
 {
     struct kofn_mail mail = kofn_post_take(&sim->post);
@@ -132,14 +144,18 @@ static void deliver(struct kofn_sim *sim)
         come_in(sim, &mail);
         break;
     case KOFN_MAIL_DATA:
-        kofn_sim_server_data(sim, mail.rank,
-                             &sim->workers[mail.rank].stamps[mail.sequence % KOFN_DEPTH]);
+        if (!sim->keeps || kofn_sim_read_whole(sim, mail.rank, mail.sequence))
+            kofn_sim_server_data(sim, mail.rank,
+                                 &sim->workers[mail.rank].stamps[mail.sequence % KOFN_SIM_RING]);
         break;
     case KOFN_MAIL_BEAT:
         kofn_sim_server_beat(sim, mail.rank, (struct kofn_beat){mail.round, mail.updates});
         break;
     case KOFN_MAIL_GATE:
         kofn_sim_worker_gate(sim, mail.rank, mail.round, mail.state, mail.sequence);
+        break;
+    case KOFN_MAIL_READ:
+        kofn_sim_asked(sim, mail.rank);
         break;
     case KOFN_MAIL_PEER: /* there are none */
         break;
@@ -213,6 +229,8 @@ static void happen(struct kofn_sim *sim, struct kofn_timer timer, uint64_t next)
     if (sim->round.phase == phase)
         return;
     kofn_sim_server_close_gates(sim);
+    if (sim->keeps)
+        kofn_sim_read_owed(sim);
     sim->tick_ns = KOFN_MIN(sim->tick_ns, next_tick(sim));
 }
 
@@ -277,6 +295,8 @@ static void fix(struct kofn_sim *sim, const struct kofn_sim_attr *attr)
     sim->cancels = sim->algorithm->cancels;
     sim->ahead = sim->algorithm->ahead;
     sim->gradient = sim->algorithm->payload == KOFN_PAYLOAD_GRADIENT;
+    sim->keeps = attr->round.publish == KOFN_PUBLISH_PULL;
+    sim->depth = sim->keeps ? KOFN_DEPTH_PULL : KOFN_DEPTH;
     sim->instant = costs_nothing(&attr->net);
     sim->now = 1; /* 0 means "never" in a member's account */
     sim->tick_ns = KOFN_FOREVER;

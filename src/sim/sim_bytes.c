@@ -48,7 +48,7 @@ static void let_go(struct kofn_sim *sim, struct kofn_sim_version *version)
 
 static int open_worker(struct kofn_sim *sim, struct kofn_sim_worker *worker)
 {
-    for (uint32_t i = 0; i < KOFN_DEPTH; i++) {
+    for (uint32_t i = 0; i < sim->depth; i++) {
         worker->buffers[i] = new_vector(sim);
         if (!worker->buffers[i])
             return KOFN_NO_MEMORY;
@@ -97,7 +97,7 @@ void kofn_sim_bytes_close(struct kofn_sim *sim)
         if (sim->attr.work && computes && worker->version)
             sim->attr.work->drop(sim->attr.work->arg, rank);
         let_go(sim, worker->version);
-        for (uint32_t i = 0; i < KOFN_DEPTH; i++)
+        for (uint32_t i = 0; i < sim->depth; i++)
             free(worker->buffers[i]);
         free(worker->x);
     }
@@ -141,7 +141,7 @@ void kofn_sim_bytes_pull(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
     let_go(sim, worker->version);
     worker->version = sim->model;
     worker->version->references++;
-    kofn_anchor_pull(worker->x, worker->buffers[sequence % KOFN_DEPTH], sim->model->data,
+    kofn_anchor_pull(worker->x, worker->buffers[sequence % sim->depth], sim->model->data,
                      sim->attr.rules.alpha, sim->parameters);
 }
 
@@ -169,7 +169,7 @@ float kofn_sim_bytes_finish(struct kofn_sim *sim, uint32_t rank)
         return NAN;
     if (sim->gradient)
         return work->gradient(work->arg, rank,
-                              worker->buffers[(worker->sequence + 1) % KOFN_DEPTH]);
+                              worker->buffers[(worker->sequence + 1) % sim->depth]);
     return work->step(work->arg, rank, worker->x);
 }
 
@@ -177,8 +177,8 @@ float kofn_sim_bytes_finish(struct kofn_sim *sim, uint32_t rank)
 void kofn_sim_bytes_fill(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, uint64_t settled)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    float *buffer = worker->buffers[sequence % KOFN_DEPTH];
-    const float *sent = worker->buffers[settled % KOFN_DEPTH];
+    float *buffer = worker->buffers[sequence % sim->depth];
+    const float *sent = worker->buffers[settled % sim->depth];
 
     if (!sim->parameters || sim->gradient)
         return;
@@ -200,7 +200,7 @@ void kofn_sim_bytes_fill(struct kofn_sim *sim, uint32_t rank, uint64_t sequence,
 
 static const float *payload(const struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
 {
-    return sim->workers[rank].buffers[sequence % KOFN_DEPTH];
+    return sim->workers[rank].buffers[sequence % sim->depth];
 }
 
 bool kofn_sim_bytes_sum(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, float factor)

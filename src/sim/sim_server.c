@@ -19,7 +19,7 @@ static void release(struct kofn_sim *sim, uint32_t rank, uint64_t sequence)
 
 static void receipt(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
 {
-    sim->workers[rank].receipts[stamp->sequence % KOFN_DEPTH] =
+    sim->workers[rank].receipts[stamp->sequence % KOFN_SIM_RING] =
         (struct kofn_sim_receipt){.sequence = stamp->sequence,
                                   .seen_ns = kofn_deadline(sim->now, sim->attr.net.latency_ns),
                                   .made_in = stamp->round,
@@ -40,12 +40,17 @@ static enum kofn_verdict judge(struct kofn_sim *sim, uint32_t rank, const struct
 
 void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_stamp *stamp)
 {
+    struct kofn_sim_worker *worker = &sim->workers[rank];
     uint64_t sequence = stamp->sequence;
 
     sim->bytes += stamp->length;
+    worker->reading = false;
+    worker->read = sequence;
+    worker->read_round = stamp->round;
+    worker->read_updates = stamp->updates;
     switch (judge(sim, rank, stamp)) {
     case KOFN_VERDICT_HOLD: /* all before it are superseded */
-        if (sim->workers[rank].granted + 1 < sequence)
+        if (!sim->keeps && worker->granted + 1 < sequence)
             release(sim, rank, sequence - 1);
         return;
     case KOFN_VERDICT_KEPT:
@@ -67,6 +72,8 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn
 void kofn_sim_server_beat(struct kofn_sim *sim, uint32_t rank, struct kofn_beat beat)
 {
     kofn_round_beat(&sim->round, rank, beat, sim->now);
+    if (sim->keeps)
+        kofn_sim_read_late(sim, rank);
 }
 
 static void send_gates(struct kofn_sim *sim, bool opens)
@@ -102,6 +109,8 @@ void kofn_sim_server_open(struct kofn_sim *sim)
     sim->gates_closed = false;
     kofn_round_next(&sim->round, sim->now);
     send_gates(sim, true);
+    if (sim->keeps)
+        kofn_sim_read_all_late(sim);
 }
 
 static void account(struct kofn_sim *sim)

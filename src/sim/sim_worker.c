@@ -25,7 +25,7 @@ static uint32_t short_of(uint64_t ns)
 }
 
 /* The buffer of the next publication is filled: stamps it and sends it. */
-static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
+void kofn_sim_publish(struct kofn_sim *sim, uint32_t rank, uint32_t from)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
     struct kofn_stamp stamp = {
@@ -51,15 +51,18 @@ static void send(struct kofn_sim *sim, uint32_t rank, uint32_t from)
     }
     worker->starved_ns = 0;
     worker->sent = true;
-    kofn_sim_send_data(sim, rank, &stamp);
+    if (sim->keeps)
+        worker->stamps[stamp.sequence % KOFN_SIM_RING] = stamp;
+    else
+        kofn_sim_send_data(sim, rank, &stamp);
 }
 
-static void publish_all(struct kofn_sim *sim, uint32_t rank)
+void kofn_sim_publish_all(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
     kofn_sim_bytes_fill(sim, rank, worker->sequence + 1, 0);
-    send(sim, rank, sim->each ? worker->published : 0);
+    kofn_sim_publish(sim, rank, sim->each ? worker->published : 0);
 }
 
 /* publish.c, settled_publication() */
@@ -68,7 +71,7 @@ static uint64_t settled_publication(const struct kofn_sim *sim,
 {
     *updates = worker->first ? worker->first_updates : 0;
     for (uint64_t s = worker->sequence; s && s + KOFN_DEPTH > worker->sequence; s--) {
-        const struct kofn_sim_receipt *receipt = &worker->receipts[s % KOFN_DEPTH];
+        const struct kofn_sim_receipt *receipt = &worker->receipts[s % KOFN_SIM_RING];
 
         if (receipt->sequence == s && receipt->made_in == worker->round &&
             receipt->seen_ns <= sim->now) {
@@ -86,6 +89,8 @@ static bool publish_late(struct kofn_sim *sim, uint32_t rank)
     uint64_t settled;
     uint32_t updates;
 
+    if (sim->keeps)
+        return kofn_sim_keep_late(sim, rank);
     if (worker->late_sent || !worker->updates || sim->cancels || sim->each ||
         (sim->gradient && worker->published))
         return true;
@@ -96,7 +101,7 @@ static bool publish_late(struct kofn_sim *sim, uint32_t rank)
         return false;
     worker->late_sent = true;
     kofn_sim_bytes_fill(sim, rank, worker->sequence + 1, updates ? settled : 0);
-    send(sim, rank, updates);
+    kofn_sim_publish(sim, rank, updates);
     return true;
 }
 
@@ -117,7 +122,7 @@ static void compute(struct kofn_sim *sim, uint32_t rank)
     struct kofn_sim_worker *worker = &sim->workers[rank];
     uint64_t due;
 
-    if (sim->gradient && !credit(worker)) {
+    if (sim->gradient && !sim->keeps && !credit(worker)) {
         worker->activity = KOFN_SIM_HALTS;
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
         return;
@@ -153,7 +158,7 @@ static void ended(struct kofn_sim *sim, uint32_t rank, bool cancelled)
 /* Has the closed round work of this worker that the server waits for? */
 static bool owed(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
-    return !sim->eager && worker->gate_round == worker->round &&
+    return !sim->eager && !sim->keeps && worker->gate_round == worker->round &&
            worker->gate_state == KOFN_GATE_CLOSED &&
            worker->updates >= (sim->partial ? 1 : worker->steps) && !worker->published;
 }
@@ -177,7 +182,7 @@ static void begin_round(struct kofn_sim_worker *worker, uint32_t round)
 {
     worker->round = round;
     worker->updates = worker->published = 0;
-    worker->first = 0;
+    worker->first = worker->late = 0;
     worker->late_sent = false;
     worker->compute_ns = 0;
     worker->loss_sum = 0;
@@ -194,7 +199,7 @@ static void pull(struct kofn_sim *sim, uint32_t rank)
     worker->taken = sim->round.number;
     worker->steps = sim->round.config.local_steps;
     kofn_sim_bytes_pull(sim, rank, worker->sequence + 1);
-    send(sim, rank, 0);
+    kofn_sim_publish(sim, rank, 0);
     begin_round(worker, worker->taken + 1);
     kofn_sim_send_beat(sim, rank);
     compute(sim, rank);
@@ -210,7 +215,7 @@ static void take(struct kofn_sim *sim, uint32_t rank)
     worker->activity = KOFN_SIM_WAITS;
     if (!may_take(sim, worker)) {
         if (owed(sim, worker) && credit(worker))
-            publish_all(sim, rank);
+            kofn_sim_publish_all(sim, rank);
         return;
     }
     if (sim->ahead && worker->round) {
@@ -241,17 +246,19 @@ static bool report(struct kofn_sim *sim, uint32_t rank, bool last)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    if (last && sim->eager && !sim->ahead) {
+    if (sim->keeps) {
+        kofn_sim_keep(sim, rank, over(sim, worker));
+    } else if (last && sim->eager && !sim->ahead) {
         if (!sim->gradient && over(sim, worker))
             return true;
         if (!credit(worker)) {
             worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
             return false;
         }
-        publish_all(sim, rank);
+        kofn_sim_publish_all(sim, rank);
     } else if (sim->eager && sim->partial && !over(sim, worker)) {
         if (credit(worker)) {
-            publish_all(sim, rank);
+            kofn_sim_publish_all(sim, rank);
             return true;
         }
         worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
