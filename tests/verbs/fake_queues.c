@@ -239,6 +239,36 @@ static enum ibv_wc_status swap_at(struct fake_qp *remote, const struct fake_send
     return IBV_WC_SUCCESS;
 }
 
+/* The other way: words whole, in ascending order, of memory that its owner may be writing. */
+static enum ibv_wc_status read_from(struct fake_qp *remote, const struct fake_send *send)
+{
+    uint64_t from = send->wr.wr.rdma.remote_addr, bytes = send->piece.length, at = 0;
+    unsigned char *to = (unsigned char *)(uintptr_t)send->piece.addr;
+
+    if (!region_of(send->piece.lkey, send->piece.addr, bytes, IBV_ACCESS_LOCAL_WRITE))
+        return IBV_WC_LOC_PROT_ERR;
+    if (bytes > fake_device.message)
+        return IBV_WC_LOC_LEN_ERR;
+    if (!(remote->access & IBV_ACCESS_REMOTE_READ) ||
+        !region_of(send->wr.wr.rdma.rkey, from, bytes, IBV_ACCESS_REMOTE_READ))
+        return IBV_WC_REM_ACCESS_ERR;
+    for (; bytes - at >= 8 && !(from % 8); at += 8) {
+        uint64_t word = __atomic_load_n((const uint64_t *)(uintptr_t)(from + at), __ATOMIC_ACQUIRE);
+
+        memcpy(to + at, &word, 8);
+    }
+    for (; at < bytes; at++)
+        to[at] = __atomic_load_n((const unsigned char *)(uintptr_t)(from + at), __ATOMIC_ACQUIRE);
+    return IBV_WC_SUCCESS;
+}
+
+static enum ibv_wc_status execute(struct fake_qp *remote, const struct fake_send *send)
+{
+    if (send->wr.opcode == IBV_WR_ATOMIC_CMP_AND_SWP)
+        return swap_at(remote, send);
+    return send->wr.opcode == IBV_WR_RDMA_READ ? read_from(remote, send) : write_to(remote, send);
+}
+
 /* What an immediate takes at the other side; NULL if there is none now. */
 static struct fake_receives *receives_of(struct fake_qp *remote)
 {
@@ -284,8 +314,7 @@ void fake_run(struct fake_qp *pair)
         }
         if (send->wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM && !(receives = receives_of(remote)))
             return; /* receiver not ready: again later */
-        status = send->wr.opcode == IBV_WR_ATOMIC_CMP_AND_SWP ? swap_at(remote, send)
-                                                              : write_to(remote, send);
+        status = execute(remote, send);
         if (status != IBV_WC_SUCCESS) {
             if (status == IBV_WC_REM_ACCESS_ERR)
                 fake_break(remote, IBV_WC_WR_FLUSH_ERR);

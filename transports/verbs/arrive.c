@@ -96,7 +96,7 @@ static void arrived(struct kofn__verbs_hub *hub, uint32_t rank, uint32_t immedia
     struct kofn__verbs_member *member = &hub->members[rank];
     struct kofn__verbs_arrived *place;
 
-    if (hub->mode != KOFN__VERBS_IMM || member->place != KOFN__VERBS_CONNECTED)
+    if (kofn__verbs_in_inbox(hub) || member->place != KOFN__VERBS_CONNECTED)
         return; /* only to wake; or too late */
     if (immediate != (uint32_t)member->next || hub->ring_head - hub->ring_tail > hub->ring_mask)
         return; /* not what is expected of it: it has no publication now, and none will follow */
@@ -191,6 +191,7 @@ static void sent(struct kofn__verbs_hub *hub, const struct ibv_wc *wc)
     if (hub->members[rank].place != KOFN__VERBS_CONNECTED)
         return;
     kofn__verbs_push_progress(hub, rank);
+    kofn__verbs_read_progress(hub, rank);
     kofn__verbs_words_flush(hub, rank);
 }
 
@@ -244,8 +245,8 @@ bool kofn__verbs_hub_any(struct kofn__verbs_hub *hub)
 {
     if (hub->failures)
         return true;
-    return hub->mode == KOFN__VERBS_IMM ? hub->ring_head != hub->ring_tail
-                                        : kofn_inbox_any(&hub->inbox);
+    return kofn__verbs_in_inbox(hub) ? kofn_inbox_any(&hub->inbox)
+                                     : hub->ring_head != hub->ring_tail;
 }
 
 static int take_ring(struct kofn__verbs_hub *hub, struct kofn_arrival *arrivals, int max)
@@ -290,8 +291,8 @@ int kofn__verbs_hub_poll(struct kofn_hub *base, struct kofn_arrival *arrivals, i
         take_sends(hub);
     if (KOFN_UNLIKELY(hub->polls >= UPKEEP_POLLS))
         upkeep(hub, kofn_now_ns());
-    count = hub->mode == KOFN__VERBS_IMM ? take_ring(hub, arrivals, max)
-                                         : kofn_inbox_take(&hub->inbox, arrivals, max);
+    count = kofn__verbs_in_inbox(hub) ? kofn_inbox_take(&hub->inbox, arrivals, max)
+                                      : take_ring(hub, arrivals, max);
     if (count || !max || KOFN_LIKELY(!hub->failures))
         return count;
     return report_failure(hub, arrivals);

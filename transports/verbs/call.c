@@ -156,7 +156,7 @@ static int prepare(struct kofn__verbs_endpoint *endpoint, uint32_t which)
     if (rc)
         return rc;
     error = kofn__verbs_cm_init(&endpoint->port, endpoint->lanes[which].qp, call->ids[which],
-                                IBV_ACCESS_REMOTE_WRITE);
+                                KOFN__VERBS_HUB_ACCESS);
     return error ? find_error(endpoint, strerror(error)) : 0;
 }
 

@@ -101,7 +101,7 @@ static int map_memory(struct kofn__verbs_endpoint *endpoint)
         [KOFN__VERBS_MODELS] = {&endpoint->models, "models", base->model.slot_bytes,
                                 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE},
         [KOFN__VERBS_BUFFERS] = {&endpoint->buffers, "updates", base->slot.slot_bytes,
-                                 IBV_ACCESS_LOCAL_WRITE},
+                                 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ},
     };
 
     for (int i = 0; i < KOFN__VERBS_MEMORIES; i++) {
@@ -189,7 +189,7 @@ static int connect_hub(struct kofn__verbs_endpoint *endpoint, struct kofn__verbs
         rc = kofn__verbs_call(endpoint, &answer->end);
     else
         rc = kofn__verbs_connect(&endpoint->port, endpoint->lanes, &answer->end,
-                                 &endpoint->offer.end, IBV_ACCESS_REMOTE_WRITE,
+                                 &endpoint->offer.end, KOFN__VERBS_HUB_ACCESS,
                                  endpoint->endpoint.rank);
     return rc ? rc : post_receives(endpoint, WAKES);
 }

@@ -56,6 +56,9 @@ struct kofn__verbs_endpoint {
     uint64_t probe_ns; /* when acknowledgements were looked after last */
 };
 
+/* What the hub may do: write models, gates and receipts, and read what is kept for it. */
+#define KOFN__VERBS_HUB_ACCESS (IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ)
+
 static inline struct kofn__verbs_endpoint *kofn__verbs_endpoint(struct kofn_endpoint *endpoint)
 {
     return (struct kofn__verbs_endpoint *)endpoint;

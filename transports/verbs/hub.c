@@ -84,6 +84,8 @@ static int check_mode(struct kofn__verbs_hub *hub)
     uint64_t message = hub->hub.slot.buffer_bytes;
 
     hub->mode = (enum kofn__verbs_mode)hub->port.options.mode;
+    if (hub->pull)
+        return 0; /* nothing is sent that would have to be noticed */
     if (hub->mode == KOFN__VERBS_ATOMIC && hub->port.limits.atomic_cap == IBV_ATOMIC_NONE)
         return kofn_error(hub->hub.log, KOFN_UNSUPPORTED,
                           "verbs: %s has no atomic operations: use mode=imm", hub->port.name);
@@ -152,11 +154,12 @@ static int map_memory(struct kofn__verbs_hub *hub, const struct kofn_hub_attr *a
     hub->hub.models = hub->models.address;
     hub->models_region =
         kofn__verbs_register(&hub->port, "models", hub->models.address, attr->model.slot_bytes, 0);
-    hub->shadows_region =
-        kofn__verbs_register(&hub->port, "gates", hub->shadows.address, hub->shadows.bytes, 0);
+    hub->shadows_region = kofn__verbs_register(&hub->port, "gates", hub->shadows.address,
+                                               hub->shadows.bytes, IBV_ACCESS_LOCAL_WRITE);
     if (!hub->models_region || !hub->shadows_region)
         return KOFN_NO_MEMORY;
     rc = kofn_inbox_init(&hub->inbox, attr->workers, &attr->slot, hub->hub.slots, stride);
+    hub->inbox.once = hub->pull;
     return rc ? kofn_error(log, rc, "verbs: an inbox of %u workers", attr->workers) : 0;
 }
 
@@ -186,8 +189,8 @@ static int open_queues(struct kofn__verbs_hub *hub)
     uint64_t workers = hub->hub.workers;
     uint64_t depths[KOFN__VERBS_PAIRS] = {workers * (hub->hub.slot.depth + 1) + NOTES,
                                           workers * NOTES + NOTES};
-    uint64_t sends = workers * (kofn__verbs_push_requests(hub) + NOTES +
-                                kofn__verbs_words_depth(hub->hub.workers));
+    uint64_t sends = workers * (kofn__verbs_push_requests(hub) + kofn__verbs_read_requests(hub) +
+                                NOTES + kofn__verbs_words_depth(hub->hub.workers));
 
     hub->channel = ibv_create_comp_channel(hub->port.context);
     if (!hub->channel)
@@ -229,6 +232,7 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
                                  .slot = attr->slot,
                                  .model = attr->model,
                                  .workers = attr->workers};
+    hub->pull = attr->pull;
     kofn_backoff_init(&hub->backoff, attr->spin, 0);
     rc = kofn__verbs_port_open(&hub->port, &options, attr->bind, attr->peer_timeout, attr->log);
     hub->hub.counters = hub->port.counters;
@@ -279,7 +283,7 @@ static void take_events(struct kofn__verbs_hub *hub)
 static uint32_t needs(const struct kofn__verbs_hub *hub)
 {
     return (hub->hub.patience ? 0 : KOFN__VERBS_WAKE_BEATS) |
-           (hub->mode == KOFN__VERBS_IMM ? 0 : KOFN__VERBS_WAKE_PUBLICATIONS);
+           (hub->mode == KOFN__VERBS_IMM || hub->pull ? 0 : KOFN__VERBS_WAKE_PUBLICATIONS);
 }
 
 /* Asks for events, looks once more, sleeps: until one comes, but no longer than may go unnoticed
@@ -331,7 +335,7 @@ const struct kofn_transport_ops kofn_verbs = {
     .size = sizeof(kofn_verbs),
     .name = "verbs",
     .summary = "RDMA between hosts (InfiniBand, RoCE)",
-    .capabilities = 0,
+    .capabilities = KOFN_CAP_READ,
     .describe = kofn__verbs_describe,
     .hub_open = hub_open,
     .hub_close = hub_close,
@@ -343,7 +347,7 @@ const struct kofn_transport_ops kofn_verbs = {
     .hub_gate = kofn__verbs_hub_gate,
     .hub_receipt = kofn__verbs_hub_receipt,
     .hub_push = kofn__verbs_hub_push,
-    .hub_read = kofn_nosys_hub_read,
+    .hub_read = kofn__verbs_hub_read,
     .hub_wait = hub_wait,
     .endpoint_open = kofn__verbs_endpoint_open,
     .endpoint_close = kofn__verbs_endpoint_close,

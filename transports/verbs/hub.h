@@ -1,6 +1,6 @@
 /* hub.h: the inside of the hub. hub.c has its life, waiting and the table, member.c workers' coming
  * and going, accept.c connections of the connection manager, arrive.c what comes in, words.c gates
- * and receipts, push.c models.
+ * and receipts, push.c models, read.c snapshots.
  */
 #ifndef KOFN_TRANSPORTS_VERBS_HUB_H
 #define KOFN_TRANSPORTS_VERBS_HUB_H
@@ -26,6 +26,8 @@ struct kofn__verbs_shadow {
     struct kofn_block block;                   /* its receipts; the gate is in the line */
     KOFN_LINE_ALIGNED struct kofn_stamp stamp; /* of the model under way */
     KOFN_LINE_ALIGNED uint64_t zero;           /* withdraws a stamp */
+    KOFN_LINE_ALIGNED struct kofn_stamp found[KOFN_DEPTH_MAX]; /* what is read at the worker */
+    KOFN_LINE_ALIGNED struct kofn_stamp again;                 /* the one chosen, afterwards */
 };
 
 /* How far a model is on its way to a worker. */
@@ -48,6 +50,20 @@ struct kofn__verbs_push {
     uint32_t mark;      /* lane.posted behind what `state` waits for */
 };
 
+/* How far a snapshot has been read: its stamp, then its payload and the stamp again. */
+enum kofn__verbs_read_state {
+    KOFN__VERBS_READ_IDLE,
+    KOFN__VERBS_READ_STAMPS,
+    KOFN__VERBS_READ_ALL
+};
+
+struct kofn__verbs_read {
+    enum kofn__verbs_read_state state;
+    uint64_t after;    /* what is behind this number */
+    uint64_t sequence; /* of the one chosen */
+    uint32_t mark;     /* lane.posted behind what `state` waits for */
+};
+
 struct kofn__verbs_member {
     enum kofn__verbs_place place;
     bool failed, reported; /* its connection has; hub_poll() has said so */
@@ -60,6 +76,7 @@ struct kofn__verbs_member {
     uint64_t next;         /* publication that is expected */
     struct kofn__verbs_lane lanes[KOFN__VERBS_PAIRS];
     struct kofn__verbs_push push;
+    struct kofn__verbs_read read;
     struct kofn__verbs_offer offer; /* ours */
     struct kofn__verbs_end peer;    /* theirs, and the memory there */
     struct kofn__verbs_memory theirs[KOFN__VERBS_MEMORIES];
@@ -100,6 +117,7 @@ struct kofn__verbs_hub {
     struct kofn__verbs_port port;
     struct kofn__verbs_listener listener;
     enum kofn__verbs_mode mode;
+    bool pull; /* as in kofn_hub_attr */
     struct kofn__verbs_member *members;
 
     /* Queues. */
@@ -152,6 +170,12 @@ static inline struct kofn__verbs_member *kofn__verbs_member(struct kofn__verbs_h
     return &hub->members[rank];
 }
 
+/* Do arrivals show in the inbox? Else they come with an immediate. */
+static inline bool kofn__verbs_in_inbox(const struct kofn__verbs_hub *hub)
+{
+    return hub->mode != KOFN__VERBS_IMM || hub->pull;
+}
+
 /* To be called when what is under way to a member has changed: while there is something, the hub
  * looks at what it has sent.
  */
@@ -160,7 +184,8 @@ static inline void kofn__verbs_count_busy(struct kofn__verbs_hub *hub,
 {
     bool busy =
         !member->failed && member->place == KOFN__VERBS_CONNECTED &&
-        (member->push.state != KOFN__VERBS_PUSH_IDLE || member->line_due || member->receipts_due);
+        (member->push.state != KOFN__VERBS_PUSH_IDLE ||
+         member->read.state != KOFN__VERBS_READ_IDLE || member->line_due || member->receipts_due);
 
     hub->busy += (uint32_t)busy - (uint32_t)member->counted;
     member->counted = busy;
@@ -249,6 +274,16 @@ int kofn__verbs_accept(struct kofn__verbs_hub *hub, uint32_t rank,
 
 /* The member's calls are over; its queue pairs are gone. */
 void kofn__verbs_accept_end(struct kofn__verbs_member *member);
+
+/* ---- read.c ---- */
+
+/* Goes on with what is read of @rank. */
+void kofn__verbs_read_progress(struct kofn__verbs_hub *hub, uint32_t rank);
+
+/* Requests on the data lane that reading takes, at most. */
+uint32_t kofn__verbs_read_requests(const struct kofn__verbs_hub *hub);
+
+int kofn__verbs_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t after);
 
 /* ---- member.c ---- */
 

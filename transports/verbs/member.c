@@ -24,7 +24,8 @@ static int open_lanes(struct kofn__verbs_hub *hub, uint32_t rank)
 
     for (uint32_t i = 0; !rc && i < KOFN__VERBS_PAIRS; i++) {
         queues.shared = hub->shared[i];
-        queues.sends = i == KOFN__VERBS_DATA ? kofn__verbs_push_requests(hub) + DATA_SPARE
+        queues.sends = i == KOFN__VERBS_DATA ? kofn__verbs_push_requests(hub) +
+                                                   kofn__verbs_read_requests(hub) + DATA_SPARE
                                              : kofn__verbs_words_depth(hub->hub.workers);
         rc = kofn__verbs_lane_open(&member->lanes[i], &hub->port, &queues,
                                    rank * KOFN__VERBS_PAIRS + i);
@@ -42,6 +43,8 @@ static int register_memory(struct kofn__verbs_hub *hub, uint32_t rank)
                        (hub->mode == KOFN__VERBS_ATOMIC ? IBV_ACCESS_REMOTE_ATOMIC : 0) |
                        (hub->port.options.relaxed ? IBV_ACCESS_RELAXED_ORDERING : 0);
 
+    if (hub->pull) /* it is we who write there */
+        payload = IBV_ACCESS_LOCAL_WRITE;
     memset(slot, 0, hub->hub.slot.slot_bytes);
     memset(beat, 0, sizeof(uint64_t));
     member->regions[KOFN__VERBS_SLOT] = kofn__verbs_register(&hub->port, "a worker's slot", slot,
@@ -121,7 +124,7 @@ static int check_poll(struct kofn__verbs_hub *hub, uint32_t rank)
 {
     struct ibv_qp *qp = hub->members[rank].lanes[KOFN__VERBS_DATA].qp;
 
-    if (hub->mode != KOFN__VERBS_POLL || hub->port.options.unsafe ||
+    if (hub->mode != KOFN__VERBS_POLL || hub->pull || hub->port.options.unsafe ||
         ibv_query_qp_data_in_order(qp, IBV_WR_RDMA_WRITE, 0))
         return 0;
     return kofn_error(hub->hub.log, KOFN_UNSUPPORTED,
@@ -152,12 +155,17 @@ int kofn__verbs_hub_connect(struct kofn_hub *base, uint32_t rank, const struct k
                                : kofn__verbs_connect(&hub->port, member->lanes, &member->offer.end,
                                                      &answer.end, access, rank);
     rc = rc ? rc : check_poll(hub, rank);
+    if (!rc && hub->pull && !KOFN_MIN(member->offer.end.depth, answer.end.depth))
+        rc = kofn_error(base->log, KOFN_UNSUPPORTED,
+                        "verbs: rank %u: one of the two devices allows no reads, which pull "
+                        "publication needs",
+                        rank);
     if (rc)
         return rc;
     member->peer = answer.end;
     memcpy(member->theirs, answer.memories, sizeof(member->theirs));
     member->place = KOFN__VERBS_CONNECTED;
-    if (hub->mode != KOFN__VERBS_IMM)
+    if (kofn__verbs_in_inbox(hub) && !hub->pull)
         kofn_inbox_watch(&hub->inbox, rank);
     if (hub->wants) {
         member->line_due = true;
@@ -176,7 +184,7 @@ void kofn__verbs_hub_evict(struct kofn_hub *base, uint32_t rank)
         return;
     member = &hub->members[rank];
     take_keys(hub, rank);
-    if (hub->mode != KOFN__VERBS_IMM && member->place == KOFN__VERBS_CONNECTED)
+    if (kofn__verbs_in_inbox(hub) && member->place == KOFN__VERBS_CONNECTED)
         kofn_inbox_unwatch(&hub->inbox, rank);
     if (member->failed && !member->reported)
         hub->failures--;

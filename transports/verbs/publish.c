@@ -37,7 +37,7 @@ uint32_t kofn__verbs_publish_requests(const struct kofn__verbs_endpoint *endpoin
 
 void *kofn__verbs_endpoint_buffer(struct kofn_endpoint *endpoint, uint64_t sequence)
 {
-    return kofn_slot_payload(&endpoint->slot, endpoint->buffers, sequence);
+    return kofn_slot_withdraw(&endpoint->slot, endpoint->buffers, sequence);
 }
 
 /* ---- requests ---- */
