@@ -270,7 +270,7 @@ static void test_worker_without_a_cpu_is_read(void)
     CU_ASSERT_EQUAL_FATAL(read(ready[0], &answer, sizeof(answer)), sizeof(answer));
     CU_ASSERT_EQUAL_FATAL(contract_ops()->hub_connect(world.hub, 0, &answer), 0);
     CU_ASSERT_EQUAL_FATAL(read(ready[0], &byte, 1), 1);
-    if (memory) {
+    if (strcmp(contract_ops()->name, "tcp")) { /* where a thread of its own answers */
         kill(child, SIGSTOP);
         waitpid(child, &status, WUNTRACED);
     }
