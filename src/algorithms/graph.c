@@ -140,6 +140,7 @@ int kofn_graph_make(enum kofn_graph_kind kind, uint32_t nodes, uint32_t root,
     if (rc)
         return rc;
     graph->root = root;
+    graph->acyclic = kind <= KOFN_GRAPH_LINE || nodes == 1;
     for (uint32_t place = 0; place < nodes; place++)
         connect(kind, place, graph);
     weigh(graph);
@@ -181,4 +182,25 @@ bool kofn_graph_is_root(const struct kofn_graph *graph, uint32_t node)
         reach(graph->masses, graph->mass_count, true, node, reached + graph->nodes) == graph->nodes;
     free(reached);
     return root;
+}
+
+bool kofn_graph_acyclic(const struct kofn_graph *graph)
+{
+    bool *gone = calloc(graph->nodes, sizeof(*gone));
+    uint32_t left = graph->nodes, before = left + 1;
+
+    /* takes out whoever gets nothing from those that are left, until nobody is */
+    while (gone && left < before) {
+        before = left;
+        for (uint32_t node = 0; node < graph->nodes; node++) {
+            bool gets = gone[node];
+
+            for (size_t i = 0; i < graph->mass_count && !gets; i++)
+                gets = graph->masses[i].to == node && !gone[graph->masses[i].from];
+            gone[node] |= !gets;
+            left -= !gets;
+        }
+    }
+    free(gone);
+    return left == 0;
 }

@@ -32,8 +32,9 @@ struct kofn_graph_edge {
 
 struct kofn_graph {
     uint32_t nodes, root;
-    double *own_model;              /* w_ii, by node; owned */
-    double *own_mass;               /* a_ii, by node; owned */
+    bool acyclic;      /* mass comes back to nobody: what an edge has ever carried is bounded */
+    double *own_model; /* w_ii, by node; owned */
+    double *own_mass;  /* a_ii, by node; owned */
     struct kofn_graph_edge *models; /* of W; owned */
     struct kofn_graph_edge *masses; /* of A; owned */
     size_t model_count, mass_count;
@@ -74,6 +75,9 @@ void kofn_graph_free(struct kofn_graph *graph);
 
 /* True if models from @node reach everybody and mass from everybody reaches @node. */
 bool kofn_graph_is_root(const struct kofn_graph *graph, uint32_t node);
+
+/* Whether it is, found out: O(nodes (nodes + edges)). */
+bool kofn_graph_acyclic(const struct kofn_graph *graph);
 
 /* ---- graph_file.c uses it, too ---- */
 

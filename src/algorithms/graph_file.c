@@ -210,6 +210,7 @@ int kofn_graph_parse(const char *text, size_t length, const char *name, uint32_t
     if (!rc) {
         graph->model_count = take_edges(w, n, graph->own_model, graph->models);
         graph->mass_count = take_edges(w + n * n, n, graph->own_mass, graph->masses);
+        graph->acyclic = kofn_graph_acyclic(graph);
         rc = choose_root(&reader, root, graph);
         if (rc)
             kofn_graph_free(graph);

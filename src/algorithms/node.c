@@ -17,7 +17,7 @@ float *kofn_node_vector(size_t elements)
 void kofn_node_tell(struct kofn_node *node, enum kofn_edge_kind kind)
 {
     for (uint32_t i = 0; i < node->out_count; i++)
-        if (node->out[i].kind == kind) {
+        if (node->out[i].kind == kind && !node->out[i].cut) {
             node->out[i].due = true;
             node->out[i].sequence++;
         }
@@ -100,6 +100,7 @@ int kofn_node_open(const struct kofn_node_attr *attr, struct kofn_node *node)
         node->rate = (float)(attr->learning_rate / graph->nodes);
     kofn_random_seed(&node->random, attr->seed, kofn_stream_of(KOFN_STREAM_PEER, attr->rank));
     node->x = kofn_node_vector(node->parameters);
+    node->acyclic = graph->acyclic;
     rc = node->x ? open_edges(node, graph) : KOFN_NO_MEMORY;
     if (!rc && node->parameters)
         memcpy(node->x, node->first, node->parameters * sizeof(*node->x));
@@ -153,14 +154,55 @@ float *kofn_node_arrive(struct kofn_node *node, uint32_t index, float *data, dou
     struct kofn_node_in *in = &node->in[index];
     float *unused;
 
-    if (sequence <= in->sequence)
-        return data; /* something newer has overtaken it */
+    if (sequence <= in->sequence || in->cut)
+        return data; /* something newer has overtaken it, or nobody wants it */
     in->sequence = sequence;
     if (node->ops->arrive)
         return node->ops->arrive(node, in, data, scalar);
     unused = in->slot;
     in->slot = data;
     return unused;
+}
+
+/* What has been taken in from a neighbour that is gone: given back, or kept as it has arrived. */
+static void settle_in(struct kofn_node *node, struct kofn_node_in *in)
+{
+    for (size_t i = 0; in->consumed && i < node->parameters; i++) {
+        float snapshot = node->acyclic ? 0 : in->slot ? in->slot[i] : in->consumed[i];
+
+        node->z[i] += snapshot - in->consumed[i];
+        in->consumed[i] = snapshot;
+    }
+    in->slot = NULL;
+}
+
+/* What it was given: taken back, or lost with it. */
+static void settle_out(struct kofn_node *node, struct kofn_node_out *out)
+{
+    for (size_t i = 0; node->acyclic && out->sum && i < node->parameters; i++) {
+        node->z[i] += out->sum[i];
+        out->sum[i] = 0;
+    }
+    out->due = false;
+}
+
+void kofn_node_lose(struct kofn_node *node, uint32_t rank)
+{
+    for (uint32_t k = 0; k < node->in_count; k++) {
+        struct kofn_node_in *in = &node->in[k];
+
+        if (in->from != rank || in->cut)
+            continue;
+        in->cut = true;
+        if (in->kind == KOFN_EDGE_MODEL)
+            node->own_model += in->weight;
+        settle_in(node, in);
+    }
+    for (uint32_t k = 0; k < node->out_count; k++)
+        if (node->out[k].to == rank && !node->out[k].cut) {
+            node->out[k].cut = true;
+            settle_out(node, &node->out[k]);
+        }
 }
 
 void kofn_node_residual(const struct kofn_node *node, double *sum, double *scale)

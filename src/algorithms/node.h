@@ -26,6 +26,7 @@ enum kofn_edge_kind { KOFN_EDGE_MODEL, KOFN_EDGE_MASS };
 struct kofn_node_in {
     uint32_t from;
     enum kofn_edge_kind kind;
+    bool cut;          /* the neighbour is gone */
     float weight;      /* of a MODEL: w_ij */
     uint64_t sequence; /* of the newest message; 0 = none has come */
     float *slot;       /* the newest; of the carrier; NULL = none has come */
@@ -38,6 +39,7 @@ struct kofn_node_out {
     uint32_t to;
     enum kofn_edge_kind kind;
     float share; /* of MASS: a_ji */
+    bool cut;    /* the neighbour is gone */
     bool due;    /* to be sent now; the carrier clears it */
     uint64_t sequence;
     const float *data; /* what is sent; stays as it is until the next call */
@@ -72,6 +74,7 @@ struct kofn_node {
     size_t parameters; /* 0: no arithmetic, only what is sent when */
     float rate;        /* gamma: the step along the tracker; the learning rate of the others */
     float own_model, own_mass;
+    bool acyclic;         /* as of the graph */
     uint64_t activations; /* finished; the first gradient of a tracker included */
     const float *first;   /* the first model, the same for all; the caller's */
 
@@ -125,6 +128,15 @@ void kofn_node_finish(struct kofn_node *node, const float *gradient);
  */
 float *kofn_node_arrive(struct kofn_node *node, uint32_t index, float *data, double scalar,
                         uint64_t sequence);
+
+/* The neighbour @rank is gone for good: nothing more is taken from it or given to it, its slots are
+ * not looked at any more, and what its model weighed, the node's own weighs now. Where mass runs in
+ * no cycles it is as if its edges had never been: what was taken in is given back and what was
+ * given is taken back, so that those left come to an optimum of their own. Where it does, the sums
+ * are too large to be moved at once: what has arrived is kept, and what the neighbour had is lost.
+ * For algorithms that track.
+ */
+void kofn_node_lose(struct kofn_node *node, uint32_t rank);
 
 /* The edge from @from, of @kind; KOFN_ROOT_ANY if there is none. */
 uint32_t kofn_node_in_edge(const struct kofn_node *node, uint32_t from, enum kofn_edge_kind kind);

@@ -14,8 +14,6 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/node.h"
 
-#include <string.h>
-
 #define KOFN_RFAST_REAL float
 #define KOFN_RFAST_NAME(name) name
 #include "algorithms/rfast_steps.h"
@@ -53,7 +51,7 @@ static void begin(struct kofn_node *node)
     for (uint32_t i = 0; i < node->in_count; i++) {
         const struct kofn_node_in *in = &node->in[i];
 
-        if (in->kind != KOFN_EDGE_MODEL)
+        if (in->kind != KOFN_EDGE_MODEL || in->cut)
             continue;
         node->slots[count] = in->slot ? in->slot : node->first;
         node->weights[count++] = in->weight;
@@ -68,9 +66,9 @@ static void finish(struct kofn_node *node, const float *gradient)
     size_t in = 0, out = 0;
 
     if (!node->activations) {
-        if (node->parameters) {
-            memcpy(node->z, gradient, node->parameters * sizeof(*gradient));
-            memcpy(node->g, gradient, node->parameters * sizeof(*gradient));
+        for (size_t i = 0; i < node->parameters; i++) {
+            node->z[i] += gradient[i]; /* 0, or what a lost neighbour has left */
+            node->g[i] = gradient[i];
         }
         return;
     }
@@ -80,7 +78,7 @@ static void finish(struct kofn_node *node, const float *gradient)
             consumed[in++] = node->in[i].consumed;
         }
     for (uint32_t i = 0; i < node->out_count; i++)
-        if (node->out[i].kind == KOFN_EDGE_MASS) {
+        if (node->out[i].kind == KOFN_EDGE_MASS && !node->out[i].cut) {
             node->weights[out] = node->out[i].share;
             sums[out++] = node->out[i].sum;
         }

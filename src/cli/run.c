@@ -9,6 +9,7 @@
 
 #include "algorithms/algorithm.h"
 #include "base/clock.h"
+#include "cli/peer_loop.h"
 #include "cli/stop.h"
 #include "transports/transport.h"
 
@@ -25,10 +26,32 @@ static int init_result(struct kofn_run *run)
     result->transport = run->conf->transport->name;
     result->workers = run->terms.workers;
     result->wait_for = run->terms.wait_for;
+    result->peers = run->terms.algorithm->peers != NULL;
     result->local_steps = run->terms.local_steps;
     result->members = calloc(result->workers, sizeof(*result->members));
     if (!result->members)
         return kofn_error(run->log, KOFN_NO_MEMORY, "%u workers: no memory", result->workers);
+    return 0;
+}
+
+/* What only peers can, and what they cannot. */
+static int check_peers(const struct kofn_run *run)
+{
+    const struct kofn_algorithm *algorithm = run->terms.algorithm;
+
+    if (!algorithm->peers && run->conf->loss > 0)
+        return kofn_error(run->log, KOFN_INVALID,
+                          "--loss: only messages of rfast may be lost, not those of %s",
+                          algorithm->name);
+    if (algorithm->peers && !run->local)
+        return kofn_error(run->log, KOFN_INVALID,
+                          "--algorithm: %s has no server to be started; kofn run can run it",
+                          algorithm->name);
+    if (algorithm->peers && !kofn_algorithm_lossy(algorithm))
+        return kofn_error(run->log, KOFN_INVALID,
+                          "--algorithm: %s can only be simulated (kofn sim); of those without a "
+                          "server rfast can be run",
+                          algorithm->name);
     return 0;
 }
 
@@ -39,11 +62,8 @@ static int check(struct kofn_run *run)
 
     if (!rc)
         rc = kofn_terms_make(&run->options, run->log, &run->terms);
-    if (!rc && run->terms.algorithm->peers)
-        rc = kofn_error(run->log, KOFN_INVALID,
-                        "--algorithm: %s is one of peers, which so far can be simulated alone "
-                        "(kofn sim)",
-                        run->terms.algorithm->name);
+    if (!rc)
+        rc = check_peers(run);
     if (!rc && !strcmp(run->conf->model, "none"))
         rc = kofn_error(run->log, KOFN_INVALID,
                         "--model: none trains nothing, and is for kofn sim; quadratic, softmax, "
@@ -120,7 +140,7 @@ static int run_and_report(struct kofn_run *run)
 {
     int rc, reported;
 
-    rc = kofn_run_job(run);
+    rc = run->terms.algorithm->peers ? kofn_run_peers(run) : kofn_run_job(run);
     if (!run->start_ns) {
         kofn_children_end(&run->children, 0); /* they wait for a server that will not come */
         return rc;
@@ -139,6 +159,8 @@ static int run_here(struct kofn_run *run)
     rc = kofn_run_place(run);
     if (rc)
         return rc;
+    if (run->terms.algorithm->peers)
+        return run_and_report(run);
     rc = run->local ? kofn_run_open(run) : kofn_serve_open(run);
     if (rc)
         return rc;

@@ -37,6 +37,8 @@ run 2 "did you mean --workers" --wrokers 3
 run 2 "no such option" --nonsense
 run 2 "is it --" --se 3
 run 2 "no such option" -Z
+run 2 "may be lost" --loss 0.1
+run 2 "can only be simulated" -a dpsgd
 run 2 "is an option of sim and plan, not of run" --latency 1ms
 run 2 "is an option of serve and work, not of run" --address=shm:x
 run 2 "ETA is missing" --lr

@@ -53,6 +53,19 @@ static void test_only_the_root_of_a_tree_is_one(void)
     kofn_graph_free(&graph);
 }
 
+/* Mass comes back on rings, and not on trees. */
+static void test_cycles(void)
+{
+    for (int kind = KOFN_GRAPH_STAR; kind <= KOFN_GRAPH_BOTH_WAYS; kind++) {
+        struct kofn_graph graph;
+
+        CU_ASSERT_FATAL(!kofn_graph_make((enum kofn_graph_kind)kind, 6, 2, NULL, &graph));
+        CU_ASSERT_EQUAL(kofn_graph_acyclic(&graph), kind <= KOFN_GRAPH_LINE);
+        CU_ASSERT_EQUAL(graph.acyclic, kind <= KOFN_GRAPH_LINE);
+        kofn_graph_free(&graph);
+    }
+}
+
 static int parse(const char *text, uint32_t root, struct kofn_caught *caught,
                  struct kofn_graph *graph)
 {
@@ -125,6 +138,7 @@ void kofn_suite_graph(void)
 
     CU_add_test(suite, "built-in graphs", test_built_in_graphs);
     CU_add_test(suite, "only the root of a tree is one", test_only_the_root_of_a_tree_is_one);
+    CU_add_test(suite, "cycles", test_cycles);
     CU_add_test(suite, "file", test_file);
     CU_add_test(suite, "bad files", test_bad_files);
 }
