@@ -71,7 +71,9 @@ struct kofn_conf {
     uint64_t latency;
     double bandwidth, ingest; /* bytes a second; 0 = without limit */
     double loss;
-    int collective; /* enum kofn_collective */
+    int collective;  /* enum kofn_collective */
+    double step_cap; /* times U; 0 = none */
+    bool leave_out_most;
     uint32_t parameters;
     uint32_t threads;  /* 0 = as many as there are CPUs */
     const char *trace; /* NULL = none */

@@ -150,6 +150,8 @@ static int open_sim(struct simulation *simulation)
         .payload_bytes = sizeof(float) * (simulation->works ? simulation->workload.parameters
                                                             : (size_t)conf->parameters),
         .seed = conf->seed,
+        .most_steps = (uint32_t)fmin(conf->step_cap * terms->local_steps, UINT32_MAX),
+        .leave_out_most = conf->leave_out_most,
         .learning_rate = conf->lr,
         .work = simulation->works ? &simulation->work : NULL,
         .model = simulation->first,

@@ -160,6 +160,11 @@ static int check_shape(struct check *check)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: only the gradients of sync come together in a ring, not those of %s",
                           where(check, "collective"), check->algorithm->name);
+    name = check->conf->step_cap > 0 ? "step-cap" : "leave-out-most";
+    if ((check->conf->step_cap > 0 || check->conf->leave_out_most) &&
+        strcmp(check->algorithm->name, "stsyn"))
+        return kofn_error(check->log, KOFN_INVALID, "%s: only of stsyn, not of %s",
+                          where(check, name), check->algorithm->name);
     return peers ? check_peers(check) : 0;
 }
 

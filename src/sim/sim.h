@@ -67,6 +67,14 @@ struct kofn_sim_attr {
     uint64_t publish_ns; /* what a worker itself takes to send an update */
     uint64_t payload_bytes; /* of an update, and of a model */
     uint64_t seed;
+
+    /* What the code of STSyn's authors does beyond their paper: so many local updates a worker and
+     * round at most (0: any number), after which it waits; of the workers that are to be merged,
+     * the one with most of them is left out.
+     */
+    uint32_t most_steps;
+    bool leave_out_most;
+
     double learning_rate;             /* of the server, where the payload is GRADIENT */
     const struct kofn_sim_work *work; /* NULL: times alone */
     const float *model;               /* the first; with work */

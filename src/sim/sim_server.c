@@ -129,8 +129,30 @@ static void account(struct kofn_sim *sim)
     sim->merged_updates += sim->round.late_updates + sim->round.added_updates;
 }
 
+/* Refuses the held update with most local updates in it, unless it is the only one. */
+static void leave_out_most(struct kofn_sim *sim)
+{
+    uint32_t most = 0, found = 0;
+
+    for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++) {
+        const struct kofn_stamp *held = &sim->round.members[rank].held;
+
+        if (held->sequence && held->updates > found) {
+            found = held->updates;
+            most = rank;
+        }
+    }
+    if (sim->round.holding < 2)
+        return;
+    receipt(sim, most, &sim->round.members[most].held);
+    sim->workers[most].granted = sim->round.members[most].held.sequence;
+    kofn_round_reject(&sim->round, most);
+}
+
 void kofn_sim_server_merge(struct kofn_sim *sim)
 {
+    if (sim->attr.leave_out_most)
+        leave_out_most(sim);
     kofn_sim_bytes_merge(sim);
     account(sim);
     if (sim->attr.closed)

@@ -279,6 +279,9 @@ static void go_on(struct kofn_sim *sim, uint32_t rank)
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
     } else if (over(sim, worker) || (last && (sim->waits || sim->fetches))) {
         take(sim, rank);
+    } else if (sim->attr.most_steps && worker->updates >= sim->attr.most_steps) {
+        worker->activity = KOFN_SIM_WAITS;
+        kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
     } else {
         compute(sim, rank);
     }

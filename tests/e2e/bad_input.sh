@@ -128,6 +128,7 @@ sim 2 "mesh" --delay exp:1ms -a rfast --topology mesh
 sim 2 "ranks 0 to 1" --delay exp:1ms -a rfast --root 2
 sim 2 "only rfast" --delay exp:1ms -a osgp --topology ring
 sim 2 "only rfast" --delay exp:1ms --root 1
+sim 2 "only of stsyn, not of ksync" --delay exp:1ms -a ksync --step-cap 2
 sim 2 "in a ring" --delay exp:1ms --collective ring
 printf 'W\n1 0\n.5 .5\nA\n.5 0\n.5 1\n' >../topology
 sim 2 "no common root" --delay exp:1ms -a rfast --topology file:../topology

@@ -54,6 +54,32 @@ static void test_stsyn_on_close(void)
         check_row(&stsyn_rows[i], "stsyn", KOFN_PUBLISH_ON_CLOSE);
 }
 
+/* What the authors' code does beyond the paper. Row D9: with one draw a worker and round, which
+ * makes the mean of the updates infinite, and a cap of 1.5 U they are 5.48 a worker; rounds take as
+ * long as without. Whoever has done most is left out, and nothing of it is lost silently: all but
+ * one are merged, and its updates are refused.
+ */
+static void test_stsyn_of_its_authors(void)
+{
+    struct kofn_delay delay;
+    struct kofn_sim_attr attr;
+    struct sim_means means, fewer;
+
+    sim_delay("exp:1@round", &delay);
+    attr = sim_attr("stsyn", 20, 5, 10, &delay);
+    attr.most_steps = 15;
+    means = sim_run(&attr, 0, 2000);
+    CU_ASSERT(sim_mean_near(&means.time, 2.79511, "time"));
+    CU_ASSERT(sim_mean_near(&means.updates, 5.48231, "updates"));
+    CU_ASSERT(sim_mean_near(&means.uploads, 18.0417, "uploads"));
+    attr.leave_out_most = true;
+    fewer = sim_run(&attr, 0, 2000);
+    CU_ASSERT_DOUBLE_EQUAL(sim_mean_value(&fewer.uploads), sim_mean_value(&means.uploads) - 1,
+                           1e-9);
+    CU_ASSERT(sim_mean_value(&fewer.updates) < sim_mean_value(&means.updates) - 14.0 / 20);
+    CU_ASSERT_DOUBLE_EQUAL(sim_mean_value(&fewer.time), sim_mean_value(&means.time), 1e-9);
+}
+
 /* The slowest of eight: H_8 for one update (row A1); for local SGD that of their U-th updates. */
 static void test_all(void)
 {
@@ -316,6 +342,7 @@ void kofn_suite_sim(void)
 
     CU_add_test(suite, "STSyn, eager: D1 to D8", test_stsyn_eager);
     CU_add_test(suite, "STSyn, on-close: D1 to D8", test_stsyn_on_close);
+    CU_add_test(suite, "STSyn of its authors: D9", test_stsyn_of_its_authors);
     CU_add_test(suite, "sync and local wait for the slowest", test_all);
     CU_add_test(suite, "who idles", test_idle);
     CU_add_test(suite, "pace with updates cut off", test_pace_with_updates_cut_off);
