@@ -66,9 +66,10 @@ def clock(lab, counts):
 
 
 def native(lab, counts):
-    """make check-verbs where the device is: the contract and a job; where it is not, one line that says so."""
+    """make check-verbs where the device is: a suite of the contract (contract.py has them all) and a job; where it is not,
+    one line that says so."""
     one = lab.guest()
-    program = f"top_builddir={lab.build} KOFN_TEST_ROUNDS=5 {lab.top}/tests/softroce/native"
+    program = f"top_builddir={lab.build} KOFN_TEST_ROUNDS=5 VERBS_SUITES=verbs {lab.top}/tests/softroce/native"
     wrong = one.start("native-wrong", f"{program} rxe9")
     expect(wrong.wait(30) == 1 and len(wrong.lines) == 1, f"no device, and not one line: {wrong.lines}")
     expect("no RDMA device 'rxe9' here; there are: rxe0" in wrong.text(), f"not what is missing: {wrong.lines}")
