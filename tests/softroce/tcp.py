@@ -3,6 +3,7 @@
 from lab import expect
 
 LOSSY = "delay 1ms 500us loss 1%"  # loopback, both ways
+LATE = "delay 1ms 500us"
 CABLE = "delay 2ms loss 1%"  # between two hosts, at each end
 ROUNDS = 20  # of tests that repeat something very often: a guest is slow, and here each word takes milliseconds
 
@@ -16,15 +17,15 @@ def lossy(lab, counts):
         counts.note(line)
 
 
-def on_lossy_loopback(program):
-    """A shell command that runs @program in a network of its own whose loopback is LOSSY."""
+def on_loopback(netem, program):
+    """A shell command that runs @program in a network of its own whose loopback is like that."""
     return ("unshare --net sh -c 'ip link set lo up && "
-            f"tc qdisc add dev lo root netem {LOSSY} && KOFN_TEST_ROUNDS={ROUNDS} KOFN_TEST_SECONDS=600 {program}'")
+            f"tc qdisc add dev lo root netem {netem} && KOFN_TEST_ROUNDS={ROUNDS} KOFN_TEST_SECONDS=600 {program}'")
 
 
 def contract(engine):
     def test(lab, counts):
-        task = lab.guest().start(engine, on_lossy_loopback(f"{lab.build}/tests/contract/contract tcp-{engine}"))
+        task = lab.guest().start(engine, on_loopback(LOSSY, f"{lab.build}/tests/contract/contract tcp-{engine}"))
         task.wait(600)
         counts.tap(task.lines)
 
@@ -33,11 +34,17 @@ def contract(engine):
     return test
 
 
-def faults(lab, counts):
-    """Who is killed, stopped, slow or gone is treated so there, too. (Suites end_tcp and joining_tcp have deadlines that a
-    lost word misses.)"""
-    program = f"{lab.build}/tests/fault/fault network workers_tcp"
-    task = lab.guest().start("faults", on_lossy_loopback(program))
+def network_faults(lab, counts):
+    """Who does not keep to the protocol, or does not answer, is told so there, too."""
+    task = lab.guest().start("network", on_loopback(LOSSY, f"{lab.build}/tests/fault/fault network"))
+    task.wait(300)
+    counts.tap(task.lines)
+
+
+def worker_faults(lab, counts):
+    """Who is killed, stopped or slow is treated so over a network that delays. (One that also loses makes workers late by
+    itself: which of the two was the cause, the suite could not tell.)"""
+    task = lab.guest().start("workers", on_loopback(LATE, f"{lab.build}/tests/fault/fault workers_tcp"))
     task.wait(600)
     counts.tap(task.lines)
 
@@ -51,4 +58,4 @@ def hosts(lab, counts):
         counts.note(line)
 
 
-TESTS = [lossy, contract("uring"), contract("poll"), faults, hosts]
+TESTS = [lossy, contract("uring"), contract("poll"), network_faults, worker_faults, hosts]
