@@ -73,6 +73,11 @@ enum kofn_publish { KOFN_PUBLISH_EAGER, KOFN_PUBLISH_ON_CLOSE, KOFN_PUBLISH_PULL
 /* How members of a round are weighted. */
 enum kofn_weights { KOFN_WEIGHTS_UNIFORM, KOFN_WEIGHTS_FEDNOVA };
 
+/* Which updates of a round are believed, coordinate by coordinate: all; the median; all but some of
+ * the smallest and of the largest.
+ */
+enum kofn_screening { KOFN_SCREENING_NONE, KOFN_SCREENING_MEDIAN, KOFN_SCREENING_TRIMMED };
+
 /* What happens to an update that misses its round. */
 enum kofn_late { KOFN_LATE_MERGE, KOFN_LATE_REFUSE };
 
@@ -268,6 +273,12 @@ struct kofn_server_attr {
         outer_lr; /* the mean of a round's updates is a step of Nesterov's momentum with this rate;
                      1 */
     double outer_momentum; /* and this momentum, below 1; 0 = none */
+    double staleness_step; /* C, where stale gradients count (kasync, kbatch-async, adasync over
+                              them): one made at model w' is applied to w with min(C / |w - w'|^2,
+                              learning_rate); costs up to N + 4 models of memory; 0 = none */
+    enum kofn_screening screen; /* where updates are held until a round closes, and late ones are
+                                   refused */
+    uint32_t screen_trim;       /* TRIMMED: how many at either end; less than half of wait_for */
 };
 
 #ifdef __cplusplus

@@ -2,6 +2,8 @@
 #ifndef KOFN_CLI_CONF_H
 #define KOFN_CLI_CONF_H
 
+#include <kofn/types.h>
+
 #include "base/base.h"
 
 struct kofn_algorithm;
@@ -15,6 +17,11 @@ enum kofn_pin { KOFN_PIN_AUTO, KOFN_PIN_OFF };
 struct kofn_conf_deadline {
     uint64_t ns; /* 0 = none */
     bool adaptive;
+};
+
+struct kofn_conf_screen {
+    enum kofn_screening kind;
+    uint32_t trim; /* TRIMMED */
 };
 
 /* Texts belong to the options they were read into. Durations are ns; 0 stands for "none" or "all".
@@ -31,6 +38,8 @@ struct kofn_conf {
     double alpha, beta;   /* of overlap; alpha of easgd, too; 0 = its own */
     double small_move;    /* of flanp */
     double outer_lr, outer_momentum;
+    double staleness_step; /* 0 = none */
+    struct kofn_conf_screen screen;
     uint32_t local_steps;
     int publish, weights, late; /* enum kofn_publish, kofn_weights, kofn_late */
     double staleness_weight;

@@ -98,6 +98,30 @@ KOFN_OPTION_PARSER(kofn_option_deadline)
     return rc;
 }
 
+KOFN_OPTION_PARSER(kofn_option_screen)
+{
+    struct kofn_text rest = kofn_text(text), name = kofn_text_cut(&rest, ':');
+    struct kofn_conf_screen screen = {.kind = KOFN_SCREENING_NONE};
+    uint64_t trim = 0;
+    int rc = 0;
+
+    if (kofn_text_is(name, "trimmed")) {
+        screen.kind = KOFN_SCREENING_TRIMMED;
+        if (!rest.start)
+            return kofn_error(log, KOFN_INVALID, "%s: trimmed:F needs a number F", where);
+        rc = kofn_option_u64(option, rest.start, where, log, &trim);
+        screen.trim = (uint32_t)trim;
+    } else if (kofn_text_is(kofn_text(text), "median")) {
+        screen.kind = KOFN_SCREENING_MEDIAN;
+    } else if (!kofn_text_is(kofn_text(text), "none")) {
+        return kofn_error(log, KOFN_INVALID, "%s: \"%.*s\" is none of none, median, trimmed:F",
+                          where, KOFN_TEXT_SHOWN, text);
+    }
+    if (!rc)
+        *(struct kofn_conf_screen *)field = screen;
+    return rc;
+}
+
 KOFN_OPTION_PARSER(kofn_option_float)
 {
     struct kofn_bad bad;

@@ -38,6 +38,9 @@ KOFN_OPTION_PARSER(kofn_option_switch);
 /* Any text but the empty one: const char *. */
 KOFN_OPTION_PARSER(kofn_option_text);
 
+/* none, median or trimmed:F: struct kofn_conf_screen. */
+KOFN_OPTION_PARSER(kofn_option_screen);
+
 /* What has a parser of its own: the text is checked and kept, const char *. */
 KOFN_OPTION_PARSER(kofn_option_delay);
 KOFN_OPTION_PARSER(kofn_option_straggler);

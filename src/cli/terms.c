@@ -93,6 +93,8 @@ static int check_own(struct check *check)
         {"alpha", "overlap and easgd pull workers to an anchor", algorithm->ahead},
         {"beta", "overlap has an anchor with a momentum", algorithm->ahead && !algorithm->elastic},
         {"small-move", "flanp looks how far a round moves the model", algorithm->measures},
+        {"staleness-step", "kasync, kbatch-async and adasync over them merge stale gradients",
+         algorithm->stale && algorithm->payload == KOFN_PAYLOAD_GRADIENT},
         {"outer-lr", "rounds without an anchor have an outer step", outer},
         {"outer-momentum", "rounds without an anchor have an outer step", outer},
     };
@@ -218,10 +220,46 @@ static void set_rules(const struct check *check, struct kofn_terms *terms)
         .alpha = conf->alpha > 0 ? conf->alpha : kofn_rules_alpha(terms->algorithm, conf->workers),
         .beta = conf->beta,
         .outer_lr = terms->algorithm->ahead ? 0 : conf->outer_lr,
-        .outer_momentum = conf->outer_momentum};
+        .outer_momentum = conf->outer_momentum,
+        .staleness_step = conf->staleness_step,
+        .screen = conf->screen.kind,
+        .trim = conf->screen.trim};
     terms->staleness_weight = is_set(check, "staleness-weight")
                                   ? conf->staleness_weight
                                   : terms->algorithm->staleness_weight;
+}
+
+/* K, of one that grows the first. */
+static uint32_t wait_for_of(const struct check *check)
+{
+    if (check->conf->wait_for)
+        return check->conf->wait_for;
+    return check->algorithm->adapt ? 1 : check->conf->workers;
+}
+
+/* What is screened must be held until the round closes. */
+static int check_screen(struct check *check)
+{
+    const struct kofn_conf *conf = check->conf;
+    const struct kofn_algorithm *algorithm = check->algorithm;
+
+    if (conf->screen.kind == KOFN_SCREENING_NONE)
+        return 0;
+    if (algorithm->peers || kofn_algorithm_adds(algorithm))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: algorithm %s holds no updates that could be compared",
+                          where(check, "screen"), algorithm->name);
+    if (conf->late != KOFN_LATE_REFUSE && !algorithm->stale && !algorithm->cancels)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: late updates cannot be compared with those of their round: add "
+                          "--late refuse",
+                          where(check, "screen"));
+    if (conf->screen.kind == KOFN_SCREENING_TRIMMED &&
+        conf->screen.trim > (wait_for_of(check) - 1) / 2)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: of %u updates (--wait-for) %u cannot be left out at either end",
+                          where(check, "screen"), wait_for_of(check), conf->screen.trim);
+    return 0;
 }
 
 /* When the job ends. The default of 30 s is for those who say nothing about it. */
@@ -258,6 +296,8 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     if (!rc)
         rc = check_own(&check);
     if (!rc)
+        rc = check_screen(&check);
+    if (!rc)
         rc = check_transport(&check);
     if (!rc)
         rc = read_stragglers(&check, terms);
@@ -269,9 +309,7 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     }
     terms->algorithm = check.algorithm;
     terms->workers = check.conf->workers;
-    terms->wait_for = check.conf->wait_for ? check.conf->wait_for : terms->workers;
-    if (!check.conf->wait_for && terms->algorithm->adapt)
-        terms->wait_for = 1;
+    terms->wait_for = wait_for_of(&check);
     terms->local_steps = check.conf->local_steps;
     set_rules(&check, terms);
     terms->suspect_after = check.conf->suspect_after;

@@ -154,6 +154,34 @@ static size_t reject_bad(struct kofn_server *server, size_t count, bool finite)
     return bad;
 }
 
+void kofn__merge_remember(struct kofn_server *server)
+{
+    uint32_t workers = server->attr.workers;
+
+    if (!server->versions.list)
+        return;
+    for (uint32_t rank = 0; rank < workers; rank++)
+        server->in_use[rank] = kofn_member_connected(&server->round.members[rank])
+                                   ? server->round.members[rank].round
+                                   : 0;
+    if (kofn_versions_keep(&server->versions, (uint32_t)server->version, kofn_server_model(server),
+                           server->in_use, workers))
+        kofn_log(server->log, KOFN_LOG_WARN,
+                 "round %u: no memory to remember its model: steps of stale gradients are those of "
+                 "an older one",
+                 server->round.number);
+}
+
+/* What is held, screened: one update in place of all. None that is not finite takes part. */
+static size_t screen(struct kofn_server *server, size_t count, const void **update, float *weight)
+{
+    if (!count)
+        return 0;
+    *update = kofn_screen_updates(&server->screen, server->updates, count);
+    *weight = (float)step_factor(server);
+    return 1;
+}
+
 static bool merge_all(void *arg, const struct kofn_merge *merge)
 {
     struct kofn_server *server = arg;
@@ -166,14 +194,19 @@ static bool merge_all(void *arg, const struct kofn_merge *merge)
  */
 static bool merge_good(struct kofn_server *server, float *out)
 {
+    bool screens = server->screen.kind != KOFN_SCREENING_NONE;
+    const void *one[2], **updates = screens ? one : server->updates;
+    float factor[2], *weights = screens ? factor : server->weights;
     size_t count;
     bool finite;
 
     do {
         count = gather(server);
-        finite =
-            kofn_anchor_merge(&server->anchor, merge_all, server, out, kofn_server_model(server),
-                              server->updates, server->weights, count);
+        if (screens && reject_bad(server, count, false))
+            count = gather(server);
+        finite = kofn_anchor_merge(&server->anchor, merge_all, server, out,
+                                   kofn_server_model(server), updates, weights,
+                                   screens ? screen(server, count, one, factor) : count);
     } while (reject_bad(server, count, finite));
     if (finite && count)
         kofn_anchor_commit(&server->anchor);
@@ -273,6 +306,7 @@ void kofn__merge_round(struct kofn_server *server)
     server->late_loss = 0;
     server->version++;
     kofn_slot_publish(&hub->model, hub->models, &stamp);
+    kofn__merge_remember(server);
     push_model(server);
     server->published_ns = kofn_now_ns();
     server->bytes += (uint64_t)server->round.available * hub->model.payload_bytes;

@@ -69,6 +69,23 @@ static int check_algorithm(const struct kofn_server_attr *attr,
     if (algorithm->ahead && (attr->outer_lr > 0 || attr->outer_momentum > 0))
         return kofn_error(attr->log, KOFN_INVALID, "%s has an anchor, and no outer step",
                           algorithm->name);
+    if (attr->staleness_step > 0 &&
+        (!algorithm->stale || algorithm->payload != KOFN_PAYLOAD_GRADIENT))
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "%s merges no stale gradients: staleness_step = %g", algorithm->name,
+                          attr->staleness_step);
+    if (attr->screen != KOFN_SCREENING_NONE &&
+        (kofn_algorithm_adds(algorithm) ||
+         (attr->late != KOFN_LATE_REFUSE && !algorithm->stale && !algorithm->cancels)))
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "%s: only updates that are held until the round closes are screened, not "
+                          "late ones, nor those that are added as they come",
+                          algorithm->name);
+    if (attr->screen == KOFN_SCREENING_TRIMMED &&
+        (!attr->screen_trim || attr->screen_trim > (attr->wait_for - 1) / 2))
+        return kofn_error(attr->log, KOFN_INVALID,
+                          "of K = %u updates %u cannot be left out at either end", attr->wait_for,
+                          attr->screen_trim);
     if (algorithm->single_step && attr->local_steps != 1)
         return kofn_error(attr->log, KOFN_INVALID, "%s has one local update a round, not %u",
                           algorithm->name, attr->local_steps);
@@ -78,7 +95,8 @@ static int check_algorithm(const struct kofn_server_attr *attr,
 static int check_choices(const struct kofn_server_attr *attr)
 {
     if ((unsigned)attr->publish > KOFN_PUBLISH_PULL ||
-        (unsigned)attr->weights > KOFN_WEIGHTS_FEDNOVA || (unsigned)attr->late > KOFN_LATE_REFUSE)
+        (unsigned)attr->weights > KOFN_WEIGHTS_FEDNOVA || (unsigned)attr->late > KOFN_LATE_REFUSE ||
+        (unsigned)attr->screen > KOFN_SCREENING_TRIMMED)
         return kofn_error(attr->log, KOFN_INVALID,
                           "publish = %d, weights = %d, late = %d: not all of them are choices",
                           (int)attr->publish, (int)attr->weights, (int)attr->late);
@@ -127,6 +145,9 @@ static int check_numbers(const struct kofn_server_attr *attr)
     if (!(attr->alpha > 0) || attr->alpha > 1)
         return kofn_error(attr->log, KOFN_INVALID, "alpha = %g: must be above 0, and at most 1",
                           attr->alpha);
+    if (!(attr->staleness_step >= 0))
+        return kofn_error(attr->log, KOFN_INVALID, "staleness_step = %g: must be 0 or more",
+                          attr->staleness_step);
     if (!(attr->small_move > 0))
         return kofn_error(attr->log, KOFN_INVALID, "small_move = %g: must be above 0",
                           attr->small_move);
@@ -177,6 +198,15 @@ static int open_hub(struct kofn_server *server, const struct kofn_transport_ops 
     return rc;
 }
 
+/* kofn_round_config.damp */
+static double damp(void *arg, uint32_t version)
+{
+    struct kofn_server *server = arg;
+
+    return kofn_rules_damp(server->attr.staleness_step, server->attr.learning_rate,
+                           kofn_versions_apart(&server->versions, version));
+}
+
 static int open_round(struct kofn_server *server)
 {
     const struct kofn_server_attr *attr = &server->attr;
@@ -194,9 +224,18 @@ static int open_round(struct kofn_server *server)
                                        .deadline_adaptive = attr->deadline_adaptive,
                                        .suspect_after = attr->suspect_after,
                                        .adapt_every = attr->adapt_every,
+                                       .damp = attr->staleness_step > 0 ? damp : NULL,
+                                       .damp_arg = server,
                                        .small_move = attr->small_move};
 
     return kofn_round_init(&server->round, &config);
+}
+
+static void close_anchor(struct kofn_server *server)
+{
+    kofn_versions_close(&server->versions);
+    kofn_screen_close(&server->screen);
+    kofn_anchor_close(&server->anchor);
 }
 
 /* What moves the model: the mean of the updates, or with it a momentum. */
@@ -211,8 +250,13 @@ static int open_anchor(struct kofn_server *server)
     motion = kofn_rules_motion(&server->rules, &server->round.config);
     server->anchor = (struct kofn_anchor){
         .rate = motion.rate, .momentum = motion.momentum, .nesterov = motion.nesterov};
-    if (!kofn_anchor_open(&server->anchor, server->attr.parameters))
+    if (!kofn_anchor_open(&server->anchor, server->attr.parameters) &&
+        !kofn_screen_open(&server->screen, server->attr.screen, server->attr.screen_trim,
+                          server->attr.parameters, server->attr.workers) &&
+        (!(server->attr.staleness_step > 0) ||
+         !kofn_versions_open(&server->versions, server->attr.parameters, server->attr.workers)))
         return 0;
+    close_anchor(server);
     return kofn_error(server->log, KOFN_NO_MEMORY, "server: a momentum of %llu parameters",
                       (unsigned long long)server->attr.parameters);
 }
@@ -233,6 +277,7 @@ static void free_arrays(struct kofn_server *server)
     free(server->ranks);
     free(server->updates);
     free(server->weights);
+    free(server->in_use);
     free(server->late_sum);
     free(server->late_next);
     server->peers = NULL; /* closing looks at it */
@@ -249,10 +294,12 @@ static int allocate_arrays(struct kofn_server *server)
     server->ranks = calloc(n + 1, sizeof(*server->ranks)); /* + 1: the late sum; + 1: a velocity */
     server->updates = calloc(n + 2, sizeof(*server->updates));
     server->weights = calloc(n + 2, sizeof(*server->weights));
+    server->in_use = calloc(n, sizeof(*server->in_use));
     server->late_sum = aligned_alloc(KOFN_CACHE_LINE, bytes); /* touched where something is late */
     server->late_next = aligned_alloc(KOFN_CACHE_LINE, bytes);
     if (!server->peers || !server->beats_seen || !server->beats_changed || !server->ranks ||
-        !server->updates || !server->weights || !server->late_sum || !server->late_next) {
+        !server->updates || !server->weights || !server->in_use || !server->late_sum ||
+        !server->late_next) {
         free_arrays(server);
         return kofn_error(server->log, KOFN_NO_MEMORY, "server: %zu workers, %llu parameters", n,
                           (unsigned long long)server->attr.parameters);
@@ -288,7 +335,7 @@ static int open_parts(struct kofn_server *server, const struct kofn_transport_op
     return 0;
 
 close_anchor:
-    kofn_anchor_close(&server->anchor);
+    close_anchor(server);
 close_pool:
     kofn_reduce_pool_close(server->pool);
 close_round:
@@ -304,7 +351,7 @@ void kofn__server_free(struct kofn_server *server)
 {
     kofn__admit_close(server);
     server->hub->ops->hub_close(server->hub);
-    kofn_anchor_close(&server->anchor);
+    close_anchor(server);
     kofn_reduce_pool_close(server->pool);
     kofn_round_fini(&server->round);
     free_arrays(server);

@@ -117,6 +117,7 @@ int kofn_server_start(struct kofn_server *server, const float *model)
     memcpy(kofn_slot_withdraw(&hub->model, hub->models, 1), model, hub->model.payload_bytes);
     server->version = 1;
     kofn_slot_publish(&hub->model, hub->models, &stamp);
+    kofn__merge_remember(server);
     server->serving = true;
     open_next(server);
     return 0;

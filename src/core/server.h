@@ -17,6 +17,8 @@
 #include "core/channel.h"
 #include "math/anchor.h"
 #include "math/reduce_pool.h"
+#include "math/screen.h"
+#include "math/versions.h"
 #include "round/round.h"
 #include "round/rules.h"
 #include "transports/transport.h"
@@ -88,9 +90,12 @@ struct kofn_server {
     struct kofn_rules rules;
     struct kofn_reduce_pool *pool;
     struct kofn_anchor anchor;
-    uint64_t version; /* of the model published last */
-    float *late_sum;  /* sum of factor * update over the late ones of this round */
-    float *late_next; /* where the sum with one more is tried */
+    struct kofn_screen screen;
+    struct kofn_versions versions; /* with a staleness step: the models that workers may be at */
+    uint32_t *in_use;              /* scratch of that: which those are */
+    uint64_t version;              /* of the model published last */
+    float *late_sum;               /* sum of factor * update over the late ones of this round */
+    float *late_next;              /* where the sum with one more is tried */
     bool late_any;
     double late_loss; /* sum over the local updates in it */
     uint32_t *ranks;  /* scratch of a merge: members, their updates, their weights */
@@ -235,6 +240,9 @@ void kofn__pull_last(struct kofn_server *server, uint32_t rank);
 
 /* The round is READY: makes the next model of it, publishes that, and settles the accounts. */
 void kofn__merge_round(struct kofn_server *server);
+
+/* With a staleness step: remembers the model published last. */
+void kofn__merge_remember(struct kofn_server *server);
 
 /* 0 if publication @sequence of @rank, @update, can be merged; KOFN_NOT_FINITE, KOFN_TORN. */
 int kofn__merge_check(struct kofn_server *server, uint32_t rank, uint64_t sequence,

@@ -13,6 +13,8 @@ double kofn_late_factor(const struct kofn_round *round, const struct kofn_stamp 
 
     if (round->config.staleness_weight > 0)
         factor = pow(1.0 + staleness, -round->config.staleness_weight);
+    if (round->config.damp)
+        factor *= round->config.damp(round->config.damp_arg, stamp->version);
     if (round->config.weights == KOFN_WEIGHTS_FEDNOVA)
         factor /= stamp->updates - stamp->from;
     return factor;
@@ -46,6 +48,8 @@ double kofn_round_weight(const struct kofn_round *round, uint32_t rank)
 
     if (round->config.algorithm->stale && round->config.staleness_weight > 0)
         weight *= pow(1.0 + (round->number - held->version), -round->config.staleness_weight);
+    if (round->config.damp)
+        weight *= round->config.damp(round->config.damp_arg, held->version);
     if (round->config.weights == KOFN_WEIGHTS_FEDNOVA)
         weight /= held->updates;
     return weight;

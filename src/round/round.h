@@ -34,7 +34,11 @@ struct kofn_round_config {
     bool deadline_adaptive;
     uint64_t adapt_every; /* ns: how often a K or U that follows the loss is thought over; 0 = in
                              every round */
-    double small_move;    /* flanp: a merge that moves the model no further lets K double */
+    /* The share of the full step that an update made on model @version is worth; NULL: all of it.
+     */
+    double (*damp)(void *arg, uint32_t version);
+    void *damp_arg;
+    double small_move; /* flanp: a merge that moves the model no further lets K double */
 };
 
 enum kofn_phase { KOFN_PHASE_IDLE, KOFN_PHASE_OPEN, KOFN_PHASE_COLLECTING, KOFN_PHASE_READY };

@@ -15,6 +15,10 @@ struct kofn_rules {
 
     /* Others: the mean of a round is a step of Nesterov's momentum (DiLoCo); 0: 1, none. */
     double outer_lr, outer_momentum;
+
+    double staleness_step; /* C of kofn_rules_damp(); 0 = none */
+    enum kofn_screening screen;
+    uint32_t trim;
 };
 
 /* Where nothing is said: alpha as in Overlap's runs on skewed data, and of easgd beta = 0.9 of N
@@ -47,6 +51,15 @@ static inline struct kofn_motion kofn_rules_motion(const struct kofn_rules *rule
     return (struct kofn_motion){.rate = rules->outer_lr != 0 ? rules->outer_lr : 1,
                                 .momentum = rules->outer_momentum,
                                 .nesterov = true};
+}
+
+/* The step size for stale gradients (Dutta et al., eq. 13), as a share of the full one: one made at
+ * w' and applied at w is worth min(C / |w - w'|^2, eta) / eta, @apart = |w - w'|^2. All of it where
+ * nothing has moved.
+ */
+static inline double kofn_rules_damp(double c, double eta, double apart)
+{
+    return apart * eta > c ? c / (apart * eta) : 1;
 }
 
 #endif

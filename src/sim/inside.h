@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "math/anchor.h"
 #include "math/reduce.h"
+#include "math/screen.h"
+#include "math/versions.h"
 #include "sim/post.h"
 #include "sim/sim.h"
 #include "sim/timers.h"
@@ -103,6 +105,9 @@ struct kofn_sim {
     size_t parameters; /* 0 = there is none */
     const struct kofn_reduce_ops *reduce;
     struct kofn_anchor anchor;
+    struct kofn_screen screen;
+    struct kofn_versions versions; /* with a staleness step */
+    uint32_t *in_use;
     struct kofn_sim_version *model, *spare; /* of the open round; not in use */
     float *late_sum, *late_next;
     bool late_any;
@@ -182,6 +187,9 @@ void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank);
 void kofn_sim_bytes_pull(struct kofn_sim *sim, uint32_t rank, uint64_t sequence);
 void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank, uint64_t due);
 void kofn_sim_bytes_drop(struct kofn_sim *sim, uint32_t rank);
+
+/* kofn_round_config.damp; @arg: the simulation. */
+double kofn_sim_bytes_damp(void *arg, uint32_t version);
 
 /* A finished update: its loss. A gradient is written to the buffer of the next publication. */
 float kofn_sim_bytes_finish(struct kofn_sim *sim, uint32_t rank);

@@ -297,6 +297,10 @@ static void fix(struct kofn_sim *sim, const struct kofn_sim_attr *attr)
     sim->gradient = sim->algorithm->payload == KOFN_PAYLOAD_GRADIENT;
     sim->keeps = attr->round.publish == KOFN_PUBLISH_PULL;
     sim->depth = sim->keeps ? KOFN_DEPTH_PULL : KOFN_DEPTH;
+    if (attr->rules.staleness_step > 0) {
+        sim->attr.round.damp = kofn_sim_bytes_damp;
+        sim->attr.round.damp_arg = sim;
+    }
     sim->instant = costs_nothing(&attr->net);
     sim->now = 1; /* 0 means "never" in a member's account */
     sim->tick_ns = KOFN_FOREVER;

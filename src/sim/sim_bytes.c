@@ -59,10 +59,50 @@ static int open_worker(struct kofn_sim *sim, struct kofn_sim_worker *worker)
     return worker->x ? 0 : KOFN_NO_MEMORY;
 }
 
+/* With a staleness step: merge.c, kofn__merge_remember(). Here, what workers are at is known. */
+static int remember(struct kofn_sim *sim, uint32_t version)
+{
+    uint32_t workers = sim->attr.round.workers;
+
+    if (!sim->versions.list)
+        return 0;
+    for (uint32_t rank = 0; rank < workers; rank++)
+        sim->in_use[rank] = sim->workers[rank].taken;
+    return kofn_versions_keep(&sim->versions, version, sim->model->data, sim->in_use, workers);
+}
+
+static int open_rules(struct kofn_sim *sim)
+{
+    const struct kofn_rules *rules = &sim->attr.rules;
+    struct kofn_motion motion = kofn_rules_motion(rules, &sim->attr.round);
+    uint32_t workers = sim->attr.round.workers;
+
+    sim->anchor = (struct kofn_anchor){
+        .rate = motion.rate, .momentum = motion.momentum, .nesterov = motion.nesterov};
+    if (kofn_anchor_open(&sim->anchor, sim->parameters) ||
+        kofn_screen_open(&sim->screen, rules->screen, rules->trim, sim->parameters, workers))
+        return KOFN_NO_MEMORY;
+    if (!(rules->staleness_step > 0))
+        return 0;
+    sim->in_use = calloc(workers, sizeof(*sim->in_use));
+    if (!sim->in_use || kofn_versions_open(&sim->versions, sim->parameters, workers))
+        return KOFN_NO_MEMORY;
+    return remember(sim, 1);
+}
+
+double kofn_sim_bytes_damp(void *arg, uint32_t version)
+{
+    struct kofn_sim *sim = arg;
+
+    if (!sim->versions.list)
+        return 1;
+    return kofn_rules_damp(sim->attr.rules.staleness_step, sim->attr.learning_rate,
+                           kofn_versions_apart(&sim->versions, version));
+}
+
 int kofn_sim_bytes_open(struct kofn_sim *sim)
 {
     uint32_t workers = sim->attr.round.workers;
-    struct kofn_motion motion;
     int rc = 0;
 
     if (!sim->attr.work)
@@ -75,13 +115,11 @@ int kofn_sim_bytes_open(struct kofn_sim *sim)
     sim->updates = calloc(workers + 2, sizeof(*sim->updates)); /* + 2: a velocity, too */
     sim->weights = calloc(workers + 2, sizeof(*sim->weights));
     sim->model = new_version(sim);
-    motion = kofn_rules_motion(&sim->attr.rules, &sim->attr.round);
-    sim->anchor = (struct kofn_anchor){
-        .rate = motion.rate, .momentum = motion.momentum, .nesterov = motion.nesterov};
-    if (kofn_anchor_open(&sim->anchor, sim->parameters) || !sim->late_sum || !sim->late_next ||
-        !sim->ranks || !sim->updates || !sim->weights || !sim->model)
+    if (!sim->late_sum || !sim->late_next || !sim->ranks || !sim->updates || !sim->weights ||
+        !sim->model)
         return KOFN_NO_MEMORY;
     memcpy(sim->model->data, sim->attr.model, sim->parameters * sizeof(float));
+    rc = open_rules(sim);
     for (uint32_t rank = 0; rank < workers && !rc; rank++)
         rc = open_worker(sim, &sim->workers[rank]);
     return rc;
@@ -109,6 +147,9 @@ void kofn_sim_bytes_close(struct kofn_sim *sim)
         free(version);
     }
     kofn_anchor_close(&sim->anchor);
+    kofn_screen_close(&sim->screen);
+    kofn_versions_close(&sim->versions);
+    free(sim->in_use);
     free(sim->late_sum);
     free(sim->late_next);
     free(sim->ranks);
@@ -262,6 +303,16 @@ static size_t reject_bad(struct kofn_sim *sim, size_t count)
     return bad;
 }
 
+/* merge.c, screen() */
+static size_t screen(struct kofn_sim *sim, size_t count, const void **update, float *weight)
+{
+    if (!count)
+        return 0;
+    *update = kofn_screen_updates(&sim->screen, sim->updates, count);
+    *weight = sim->gradient ? (float)-sim->attr.learning_rate : 1;
+    return 1;
+}
+
 static bool merge_all(void *arg, const struct kofn_merge *merge)
 {
     const struct kofn_sim *sim = arg;
@@ -272,13 +323,18 @@ static bool merge_all(void *arg, const struct kofn_merge *merge)
 /* The next model, of all that can be merged, to @out. */
 static bool merge_good(struct kofn_sim *sim, float *out)
 {
+    bool screens = sim->screen.kind != KOFN_SCREENING_NONE;
+    const void *one[2], **updates = screens ? one : sim->updates;
+    float factor[2], *weights = screens ? factor : sim->weights;
     size_t count;
     bool finite;
 
     do {
         count = gather(sim);
-        finite = kofn_anchor_merge(&sim->anchor, merge_all, sim, out, sim->model->data,
-                                   sim->updates, sim->weights, count);
+        if (screens && reject_bad(sim, count))
+            count = gather(sim);
+        finite = kofn_anchor_merge(&sim->anchor, merge_all, sim, out, sim->model->data, updates,
+                                   weights, screens ? screen(sim, count, one, factor) : count);
     } while (!finite && reject_bad(sim, count));
     if (finite && count)
         kofn_anchor_commit(&sim->anchor);
@@ -322,4 +378,7 @@ void kofn_sim_bytes_merge(struct kofn_sim *sim)
     sim->late_any = false;
     let_go(sim, sim->model);
     sim->model = next;
+    if (remember(sim, sim->round.number + 1))
+        sim->status = kofn_error(sim->log, KOFN_NO_MEMORY, "simulation: a model of %zu parameters",
+                                 sim->parameters);
 }

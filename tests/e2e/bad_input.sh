@@ -106,6 +106,17 @@ run 2 "flanp looks how far" -a ksync --small-move 1
 run 2 "--outer-lr: 0 is too small" --outer-lr 0
 run 2 "--outer-momentum: 1 is too large" --outer-momentum 1
 run 2 "have an outer step" -a overlap --outer-lr 0.7
+run 2 "--staleness-step: 0 is too small" -a kasync -k 1 --staleness-step 0
+run 2 "merge stale gradients" -a ksync -k 1 --staleness-step 1
+run 2 "merge stale gradients" -a fedbuff -k 1 --staleness-step 1
+run 2 "merge stale gradients" -a adasync --over ksync --staleness-step 1
+run 2 "none, median, trimmed" --screen mean --late refuse
+run 2 "needs a number F" --screen trimmed --late refuse
+run 2 "trimmed:0" --screen trimmed:0 --late refuse
+run 2 "of 2 updates" --screen trimmed:1 --late refuse
+run 2 "add --late refuse" --screen median
+run 2 "holds no updates" -a kbatch-sync --screen median
+run 2 "holds no updates" -a fedbuff --screen median
 run 2 "quorum" --quorum 3
 run 2 "straggler" -n 8 --straggler rank=9,factor=2
 run 2 "quadratic has no accuracy" --model quadratic --target-accuracy 0.5
