@@ -59,7 +59,7 @@ struct kofn_option {
     const char *(*choice)(size_t index);
 };
 
-#define KOFN_OPTIONS_MAX 64
+#define KOFN_OPTIONS_MAX 96
 
 extern const struct kofn_option kofn_option_table[];
 extern const size_t kofn_option_count;
