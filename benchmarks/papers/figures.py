@@ -136,6 +136,8 @@ def stsyn(jobs):
         ("STSyn with FedNova's weights", "-a stsyn -k 5 -u 10 --weights fednova", True),
         ("STSyn, as the authors' code has it", "-a stsyn -k 5 -u 10 --step-cap 1.5 --leave-out-most", True),
         ("PASGD (local SGD), tau = 10", "-a local -u 10", True),
+        ("AdaComm from tau = 10", "-a adacomm -u 10", True),
+        ("FLANP from 5 workers, tau = 10", "-a flanp -u 10 -k 5", True),
         ("overlap, tau = 10", "-a overlap -u 10", True),
         ("K-sync, K = 5", "-a ksync -k 5", True),
         ("sync", "-a sync", True),
