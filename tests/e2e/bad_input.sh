@@ -112,7 +112,7 @@ run 2 "merge stale gradients" -a fedbuff -k 1 --staleness-step 1
 run 2 "merge stale gradients" -a adasync --over ksync --staleness-step 1
 run 2 "none, median, trimmed" --screen mean --late refuse
 run 2 "needs a number F" --screen trimmed --late refuse
-run 2 "trimmed:0" --screen trimmed:0 --late refuse
+run 2 "0 is too small" --screen trimmed:0 --late refuse
 run 2 "of 2 updates" --screen trimmed:1 --late refuse
 run 2 "add --late refuse" --screen median
 run 2 "holds no updates" -a kbatch-sync --screen median
