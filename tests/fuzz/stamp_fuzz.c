@@ -38,7 +38,7 @@ static void try_stamp(const struct kofn_stamp *stamp, const struct kofn_geometry
     require(stamp->epoch == epoch);
     require(stamp->length == geometry->payload_bytes);
     require(stamp->round >= 1 && stamp->round <= round);
-    require(stamp->version >= 1 && stamp->version <= stamp->round);
+    require(stamp->version >= 1 && stamp->version <= round);
     require(stamp->from < stamp->updates && stamp->updates <= stamp->total);
 }
 
