@@ -26,15 +26,20 @@ struct reader {
     const struct kofn_log *log;
 };
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
 static struct kofn_text trim(struct kofn_text text)
 {
     const char *comment = text.length ? memchr(text.start, '#', text.length) : NULL;
 
     if (comment)
         text.length = (size_t)(comment - text.start);
-    while (text.length && strchr(" \t\r", *text.start))
+    while (text.length && is_blank(*text.start))
         text.start++, text.length--;
-    while (text.length && strchr(" \t\r", text.start[text.length - 1]))
+    while (text.length && is_blank(text.start[text.length - 1]))
         text.length--;
     return text;
 }
@@ -56,7 +61,9 @@ static struct kofn_text next_word(struct kofn_text *line)
     struct kofn_text word = *line;
     size_t length = 0;
 
-    while (length < line->length && !strchr(" \t", line->start[length]))
+    if (!line->length)
+        return word;
+    while (length < line->length && !is_blank(line->start[length]))
         length++;
     word.length = length;
     line->start += length;

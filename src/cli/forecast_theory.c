@@ -264,15 +264,17 @@ static bool knows_latency(const struct kofn_case *job)
     return algorithm->needs_all && job->publish == KOFN_PUBLISH_EAGER && !(job->conf->loss > 0);
 }
 
-/* Theory knows nothing of networks, stragglers, deadlines and updates that are finished late. */
+/* Theory knows nothing of networks, rings, stragglers, deadlines and updates that are finished
+ * late. */
 static bool applies(const struct kofn_case *job)
 {
     const struct kofn_conf *conf = job->conf;
 
-    return (!conf->latency || knows_latency(job)) && !(conf->bandwidth > 0) &&
-           !(conf->ingest > 0) && !conf->deadline.ns && !conf->deadline.adaptive &&
-           !job->terms->straggler_count && job->terms->suspect_after == UINT64_MAX &&
-           !(job->compute_share > 0) && !(job->publish_ns > 0);
+    return conf->collective == KOFN_COLLECTIVE_STAR && (!conf->latency || knows_latency(job)) &&
+           !(conf->bandwidth > 0) && !(conf->ingest > 0) && !conf->deadline.ns &&
+           !conf->deadline.adaptive && !job->terms->straggler_count &&
+           job->terms->suspect_after == UINT64_MAX && !(job->compute_share > 0) &&
+           !(job->publish_ns > 0);
 }
 
 void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *forecast)

@@ -249,6 +249,12 @@ static int check_screen(struct check *check)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: algorithm %s holds no updates that could be compared",
                           where(check, "screen"), algorithm->name);
+    if (conf->staleness_step > 0 || conf->weights == KOFN_WEIGHTS_FEDNOVA ||
+        (algorithm->stale && is_set(check, "staleness-weight")))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: what is screened is not weighed: without --staleness-step, "
+                          "--staleness-weight and --weights fednova",
+                          where(check, "screen"));
     if (conf->late != KOFN_LATE_REFUSE && !algorithm->stale && !algorithm->cancels)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: late updates cannot be compared with those of their round: add "

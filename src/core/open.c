@@ -81,6 +81,9 @@ static int check_algorithm(const struct kofn_server_attr *attr,
                           "%s: only updates that are held until the round closes are screened, not "
                           "late ones, nor those that are added as they come",
                           algorithm->name);
+    if (attr->screen != KOFN_SCREENING_NONE &&
+        (attr->staleness_step > 0 || attr->weights == KOFN_WEIGHTS_FEDNOVA))
+        return kofn_error(attr->log, KOFN_INVALID, "what is screened is not weighed");
     if (attr->screen == KOFN_SCREENING_TRIMMED &&
         (!attr->screen_trim || attr->screen_trim > (attr->wait_for - 1) / 2))
         return kofn_error(attr->log, KOFN_INVALID,

@@ -10,10 +10,6 @@
 
 #include <kofn/types.h>
 
-#include <kofn/types.h>
-
-#include <kofn/types.h>
-
 #include "base/base.h"
 
 struct kofn_screen {

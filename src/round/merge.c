@@ -28,17 +28,20 @@ static double effective_steps(const struct kofn_round *round)
 }
 
 /* The mean is over distinct workers: a late remainder of one that is there on time anyway adds to
- * what it brings, not to their number.
+ * what it brings, not to their number. An elastic centre moves by the sum over all workers, to
+ * which those that are missing add nothing.
  */
 double kofn_round_late_scale(const struct kofn_round *round)
 {
+    uint32_t among = round->config.algorithm->elastic ? round->config.workers : round->merging;
+
     if (kofn_algorithm_adds(round->config.algorithm))
         return round->reached ? 1.0 / round->reached : 0;
     if (!round->merging)
         return 0;
     if (round->config.weights == KOFN_WEIGHTS_FEDNOVA)
-        return effective_steps(round) / round->merging;
-    return 1.0 / round->merging;
+        return effective_steps(round) / among;
+    return 1.0 / among;
 }
 
 double kofn_round_weight(const struct kofn_round *round, uint32_t rank)

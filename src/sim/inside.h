@@ -159,6 +159,9 @@ void kofn_sim_server_open(struct kofn_sim *sim);
 /* Closes the gates, if the round has closed and that is to be known before the next one opens. */
 void kofn_sim_server_close_gates(struct kofn_sim *sim);
 
+/* What @rank holds is not merged: the round and the worker learn of it, as in core/merge.c. */
+void kofn_sim_reject(struct kofn_sim *sim, uint32_t rank);
+
 /* The round is READY: merges it. */
 void kofn_sim_server_merge(struct kofn_sim *sim);
 

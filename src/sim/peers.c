@@ -425,12 +425,17 @@ static void close_peer(struct peer *peer)
 
 void kofn_peers_close(struct kofn_peers *peers)
 {
+    const struct kofn_sim_work *work = peers ? peers->attr.work : NULL;
+
     if (!peers)
         return;
     while (peers->post.count)
         free(peers->letters[kofn_post_take(&peers->post).updates].data);
-    for (uint32_t rank = 0; peers->list && rank < peers->count; rank++)
+    for (uint32_t rank = 0; peers->list && rank < peers->count; rank++) {
+        if (work && work->drop && peers->list[rank].begin_ns)
+            work->drop(work->arg, rank); /* it may be reading the node's parameters */
         close_peer(&peers->list[rank]);
+    }
     while (peers->spare_count)
         free(peers->spare[--peers->spare_count]);
     kofn_timers_close(&peers->timers);

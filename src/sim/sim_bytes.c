@@ -297,7 +297,7 @@ static size_t reject_bad(struct kofn_sim *sim, size_t count)
         if (sim->ranks[i] == UINT32_MAX ||
             sim->reduce->all_finite[KOFN_F32](sim->updates[i], sim->parameters))
             continue;
-        kofn_round_reject(&sim->round, sim->ranks[i]);
+        kofn_sim_reject(sim, sim->ranks[i]);
         bad++;
     }
     return bad;
@@ -355,7 +355,7 @@ static void make_model(struct kofn_sim *sim, float *out)
         return;
     for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++)
         if (sim->round.members[rank].held.sequence)
-            kofn_round_reject(&sim->round, rank);
+            kofn_sim_reject(sim, rank);
     memcpy(out, sim->model->data, sim->parameters * sizeof(float));
 }
 

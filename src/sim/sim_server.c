@@ -129,6 +129,15 @@ static void account(struct kofn_sim *sim)
     sim->merged_updates += sim->round.late_updates + sim->round.added_updates;
 }
 
+void kofn_sim_reject(struct kofn_sim *sim, uint32_t rank)
+{
+    const struct kofn_stamp held = sim->round.members[rank].held;
+
+    kofn_round_reject(&sim->round, rank);
+    receipt(sim, rank, &held);
+    sim->workers[rank].granted = held.sequence;
+}
+
 /* Refuses the held update with most local updates in it, unless it is the only one. */
 static void leave_out_most(struct kofn_sim *sim)
 {
@@ -144,9 +153,7 @@ static void leave_out_most(struct kofn_sim *sim)
     }
     if (sim->round.holding < 2)
         return;
-    receipt(sim, most, &sim->round.members[most].held);
-    sim->workers[most].granted = sim->round.members[most].held.sequence;
-    kofn_round_reject(&sim->round, most);
+    kofn_sim_reject(sim, most);
 }
 
 void kofn_sim_server_merge(struct kofn_sim *sim)

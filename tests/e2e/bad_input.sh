@@ -115,6 +115,9 @@ run 2 "needs a number F" --screen trimmed --late refuse
 run 2 "0 is too small" --screen trimmed:0 --late refuse
 run 2 "of 2 updates" --screen trimmed:1 --late refuse
 run 2 "add --late refuse" --screen median
+run 2 "not weighed" --screen median --late refuse --weights fednova
+run 2 "not weighed" -a kasync --screen median --staleness-step 0.1
+run 2 "not weighed" -a kasync --screen median --staleness-weight 1
 run 2 "holds no updates" -a kbatch-sync --screen median
 run 2 "holds no updates" -a fedbuff --screen median
 run 2 "quorum" --quorum 3
