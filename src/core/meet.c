@@ -177,8 +177,10 @@ static int step_out(struct kofn_meeting *meeting, uint32_t index, const char *ad
         rc = answer(meeting, index);
     if (!rc && edge->stage == STAGE_ANSWERED) {
         rc = expect(meeting, edge->control, edge->name, KOFN_WIRE_GO, &message, &fds);
-        if (!rc)
+        if (!rc) {
+            kofn_fds_close(&fds);
             edge->stage = STAGE_DONE;
+        }
     }
     return rc == KOFN_AGAIN ? 0 : rc;
 }

@@ -28,8 +28,12 @@ bool kofn__worker_breaks(struct kofn_worker *worker)
     if (!worker->reconnect || worker->server_gone)
         return false;
     worker->broken = true;
-    worker->broken_ns = now;
-    worker->pause_ns = PAUSE_NS;
+    if (worker->version || !worker->broken_ns || now - worker->broken_ns > worker->timeout) {
+        worker->broken_ns = now;
+        worker->pause_ns = PAUSE_NS;
+    } else { /* the connection before gave it no model: the same outage, and no reason to hurry */
+        worker->pause_ns = KOFN_MIN(2 * worker->pause_ns, PAUSE_MAX_NS);
+    }
     kofn_log(worker->log, KOFN_LOG_WARN,
              "rank %u: its connection to the server (%s) is broken, in round %u%s%s; connecting "
              "again, for up to %.1f s",
@@ -58,8 +62,9 @@ int kofn__worker_reconnect(struct kofn_worker *worker, uint64_t deadline, const 
         return 0;
     }
     kofn_channel_close(control);
-    if (rc != KOFN_GONE && rc != KOFN_TIMEOUT && rc != KOFN_SYSTEM)
-        return rc;
+    if (rc == KOFN_REFUSED || rc == KOFN_PROTOCOL || rc == KOFN_INTERRUPTED ||
+        rc == KOFN_NO_MEMORY || rc == KOFN_UNSUPPORTED)
+        return rc; /* another attempt would end the same way; a port that is down may come up */
     *why = "the server was reached, but could not be joined";
     return KOFN_AGAIN;
 }
@@ -120,6 +125,8 @@ int kofn__worker_mend(struct kofn_worker *worker)
 
     if (worker->server_gone)
         return KOFN_GONE;
+    if (worker->pause_ns > PAUSE_NS && rest(worker, worker->pause_ns))
+        return KOFN_INTERRUPTED;
     while ((rc = worker->reconnect(worker, deadline, &why)) == KOFN_AGAIN) {
         uint64_t now = kofn_now_ns();
 

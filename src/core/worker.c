@@ -549,12 +549,18 @@ static int report(struct kofn_worker *worker, const float *model, const struct k
 int kofn_worker_report(struct kofn_worker *worker, const float *model,
                        const struct kofn_update *update)
 {
+    int rc;
+
     if (worker->broken) { /* it was finished, and will be lost: that is counted, too */
         if (worker->round && (!worker->gradient || worker->filling))
             count(worker, update, kofn_now_ns());
         return answer(worker, KOFN_GONE);
     }
-    return answer(worker, report(worker, model, update));
+    rc = report(worker, model, update);
+    if (rc == KOFN_GONE && worker->round && (worker->gradient ? worker->filling : model != NULL))
+        count(worker, update,
+              kofn_now_ns()); /* unless it was before the connection was looked at */
+    return answer(worker, rc);
 }
 
 int kofn_worker_check(const struct kofn_worker *worker)

@@ -154,7 +154,8 @@ static ssize_t send_once(struct kofn__stream *stream)
                              rest(stream, stream->tail, stream->tail_bytes, tail_at)};
     size_t first = parts[0].iov_len ? 0 : parts[1].iov_len ? 1 : 2, count = 3 - first;
     bool in_place = stream->in_place && first == 1;
-    bool tried = in_place || (!stream->in_place && stream->body_bytes == stream->zero.part);
+    bool tried = in_place || (stream->body_bytes && !stream->in_place &&
+                              stream->body_bytes == stream->zero.part);
     uint64_t before = kofn__zero_copy_clock(&stream->zero);
     int flags = 0;
     ssize_t sent;

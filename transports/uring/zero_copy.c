@@ -33,7 +33,7 @@ uint64_t kofn__zero_copy_clock(const struct kofn__zero_copy *zero)
 {
     struct timespec now;
 
-    if (!zero->trying || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now))
+    if (!zero->trying || !zero->part || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now))
         return 0;
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }

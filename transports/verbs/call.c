@@ -2,6 +2,7 @@
  * has accepted, while the worker waits for the hub over the control channel.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -176,6 +177,7 @@ static int connect_lane(struct kofn__verbs_endpoint *endpoint, uint32_t which)
 int kofn__verbs_call(struct kofn__verbs_endpoint *endpoint, const struct kofn__verbs_end *ours)
 {
     struct kofn__verbs_call *call = &endpoint->call;
+    sigset_t all, before;
     int rc = 0;
 
     call->ours = *ours;
@@ -189,7 +191,10 @@ int kofn__verbs_call(struct kofn__verbs_endpoint *endpoint, const struct kofn__v
         rc = connect_lane(endpoint, i);
     if (rc)
         return rc;
+    sigfillset(&all); /* signals are for the threads of the program */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     errno = pthread_create(&call->thread, NULL, run, endpoint);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (errno)
         return kofn_error_errno(endpoint->endpoint.log, "verbs: rank %u: a thread",
                                 endpoint->endpoint.rank);
