@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/barrier.h"
+#include "base/clock.h"
 #include "tests/contract/contract.h"
 
 /* Publications of many workers, posted in a random order and within their credits, arrive once
