@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "tests/contract/contract.h"
 
-#define ROUNDS 100000
+#define ROUNDS 20000
 #define TURNS 30                    /* about what it takes to go to sleep */
 #define WAIT_NS (5 * KOFN_NS_PER_S) /* longer than any wait for a peer that is well takes */
 
