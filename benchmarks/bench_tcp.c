@@ -1,10 +1,14 @@
 /* kofn over TCP, on loopback: how long until a server has found a publication of 8 bytes, how fast
- * publications of 4 MiB follow one another, and what a thousand connections cost.
+ * publications of 4 MiB follow one another, what a thousand connections cost, and the CPU time of
+ * each.
  *
  * Against UCX's put over tcp and a raw exchange of 8 bytes by two processes that do nothing else;
- * against one stream of iperf3; and against fixed limits. Each with both engines, where io_uring is
- * allowed: the rows with a bar are those of the engine that is chosen by itself.
+ * against one stream of iperf3; against a server that only reads and counts; and against fixed
+ * limits. Each with both engines, where io_uring is allowed, which then is the one that is chosen
+ * by itself; and one engine against the other.
  */
+#include <math.h>
+
 #include "benchmarks/cores.h"
 #include "benchmarks/harness.h"
 #include "benchmarks/raw_tcp.h"
@@ -15,23 +19,104 @@
 #include "transports/uring/engine.h"
 #include "transports/uring/uring.h"
 
-#define TRIPS 5000u /* of a sample: some 50 ms; each is timed, as UCX does */
+#define TRIPS 5000u        /* of a sample: some 50 ms; each is timed, as UCX does */
+#define SLEEPY_TRIPS 2000u /* the same, where each side is woken */
 #define CROWD 1000u
 #define WAIT_FOR 800u
 #define CROWD_ROUNDS 100u
 #define DETECT_LIMIT_NS 1e6
 #define IDLE_LIMIT_NS 1e6 /* a second: one thousandth of a core */
+#define NAME_BYTES 128
 
-enum engine { AUTO, URING, POLL, ENGINES };
-static const char *const engine_options[ENGINES] = {NULL, "engine=uring", "engine=poll"};
+enum engine { URING, POLL, ENGINES };
+static const char *const engine_options[ENGINES] = {"engine=uring", "engine=poll"};
+static const char *const engine_names[ENGINES] = {"io_uring", "epoll"};
+
+static bool engine_allowed(enum engine engine)
+{
+    const char *why;
+
+    return engine == POLL || kofn__engine_uring_allowed(&why);
+}
+
+/* ---- rows ---- */
+
+/* A row for each engine beside @against. Nobody has to have io_uring, so only where it is allowed
+ * something is promised of it.
+ */
+static int compare_both(struct bench *bench, const char *what, const char *unit,
+                        const struct bench_contender ours[ENGINES],
+                        const struct bench_contender *against, const char *bar)
+{
+    int rc = 0;
+
+    for (int i = 0; !rc && i < ENGINES; i++) {
+        char name[NAME_BYTES];
+
+        snprintf(name, sizeof(name), "%s, %s", what, engine_names[i]);
+        rc = bench_compare(bench, name, unit, &ours[i], against,
+                           engine_allowed((enum engine)i) ? bar : NULL);
+    }
+    return rc;
+}
+
+/* Where io_uring pays, and where not. */
+static int compare_engines(struct bench *bench, const char *what, const char *unit,
+                           const struct bench_contender ours[ENGINES])
+{
+    char name[NAME_BYTES];
+
+    snprintf(name, sizeof(name), "%s, %s", what, engine_names[URING]);
+    return bench_compare(bench, name, unit, &ours[URING], &ours[POLL], NULL);
+}
+
+static int measure_limit(void *arg, double *ns, const char **why)
+{
+    (void)why;
+    *ns = *(const double *)arg;
+    return 0;
+}
+
+/* A sample's second number: what the contender before it has left. NaN: there was nothing. */
+static int measure_kept(void *arg, double *value, const char **why)
+{
+    *value = *(const double *)arg;
+    *why = "not measured";
+    return isfinite(*value) ? 0 : KOFN_UNSUPPORTED;
+}
+
+/* ---- latency ---- */
+
+/* A ping, and the CPU time of its server. */
+struct ping {
+    struct slot_ping *slot;
+    double cpu_ns;
+};
 
 static int measure_ping(void *arg, double *ns, const char **why)
 {
-    if (!arg) {
+    const struct ping *ping = arg;
+
+    if (!ping->slot) {
         kofn__engine_uring_allowed(why);
         return KOFN_UNSUPPORTED;
     }
-    return slot_ping_publication(arg, false, TRIPS, ns);
+    return slot_ping_publication(ping->slot, false, TRIPS, ns);
+}
+
+static int measure_sleepy(void *arg, double *ns, const char **why)
+{
+    struct ping *ping = arg;
+    double before = bench_cpu_ns(false);
+    int rc;
+
+    if (!ping->slot) {
+        kofn__engine_uring_allowed(why);
+        return KOFN_UNSUPPORTED;
+    }
+    rc = slot_ping_beat(ping->slot, SLEEPY_TRIPS, ns);
+    ping->cpu_ns = (bench_cpu_ns(false) - before) / SLEEPY_TRIPS;
+    return rc;
 }
 
 static int measure_raw(void *arg, double *ns, const char **why)
@@ -45,59 +130,8 @@ static int measure_ucx(void *arg, double *ns, const char **why)
     return ucx_ping_measure(arg, ns, why);
 }
 
-static int measure_flow(void *arg, double *rate, const char **why)
+static int open_pings(struct ping pings[ENGINES], bool sleeps, int here, int there)
 {
-    const struct tcp_flow *flow = arg;
-
-    if (flow->options == engine_options[URING] && !kofn__engine_uring_allowed(why))
-        return KOFN_UNSUPPORTED;
-    return tcp_flow_measure(flow, rate);
-}
-
-static int measure_iperf(void *arg, double *rate, const char **why)
-{
-    return iperf_measure(arg, rate, why);
-}
-
-static int measure_detect(void *arg, double *ns, const char **why)
-{
-    if (!arg) {
-        *why = "too few descriptors (ulimit -n), or no io_uring";
-        return KOFN_UNSUPPORTED;
-    }
-    return tcp_crowd_detect(arg, WAIT_FOR, CROWD_ROUNDS, ns);
-}
-
-static int measure_busy(void *arg, double *ns, const char **why)
-{
-    if (!arg) {
-        *why = "too few descriptors (ulimit -n), or no io_uring";
-        return KOFN_UNSUPPORTED;
-    }
-    return tcp_crowd_busy(arg, WAIT_FOR, CROWD_ROUNDS / 2, ns);
-}
-
-static int measure_idle(void *arg, double *ns, const char **why)
-{
-    if (!arg) {
-        *why = "too few descriptors (ulimit -n), or no io_uring";
-        return KOFN_UNSUPPORTED;
-    }
-    return tcp_crowd_idle(arg, 1, ns);
-}
-
-static int measure_limit(void *arg, double *ns, const char **why)
-{
-    (void)why;
-    *ns = *(const double *)arg;
-    return 0;
-}
-
-/* ---- latency ---- */
-
-static int open_pings(struct slot_ping *pings[ENGINES], int here, int there)
-{
-    const char *why;
     int rc = 0;
 
     for (int i = 0; !rc && i < ENGINES; i++) {
@@ -105,19 +139,27 @@ static int open_pings(struct slot_ping *pings[ENGINES], int here, int there)
                                       .options = engine_options[i],
                                       .bytes = 8,
                                       .block = 1,
+                                      .sleeps = sleeps,
                                       .here = here,
                                       .there = there};
 
-        if (i != URING || kofn__engine_uring_allowed(&why))
-            rc = slot_ping_open(&attr, &pings[i]);
+        pings[i] = (struct ping){.cpu_ns = NAN};
+        if (engine_allowed((enum engine)i))
+            rc = slot_ping_open(&attr, &pings[i].slot);
     }
     return rc;
+}
+
+static void close_pings(struct ping pings[ENGINES])
+{
+    for (int i = 0; i < ENGINES; i++)
+        slot_ping_close(pings[i].slot);
 }
 
 static int run_latency(struct bench *bench, int here, int there)
 {
     static const char name[] = "publication to detected, TCP, 8 B";
-    struct slot_ping *pings[ENGINES] = {NULL};
+    struct ping pings[ENGINES] = {{0}};
     struct raw_tcp *raw_tcp = NULL;
     struct ucx_ping ucx_tcp = {.test = "ucp_put_lat",
                                .transports = "tcp,self",
@@ -125,55 +167,116 @@ static int run_latency(struct bench *bench, int here, int there)
                                .iterations = 20000,
                                .here = here,
                                .there = there};
-    static struct bench_contender ours = {.name = "kofn", .measure = measure_ping};
-    static struct bench_contender uring = {.name = "kofn, io_uring", .measure = measure_ping};
-    static struct bench_contender poll = {.name = "kofn, epoll", .measure = measure_ping};
+    static struct bench_contender ours[ENGINES] = {
+        {.name = "kofn, io_uring", .measure = measure_ping},
+        {.name = "kofn, epoll", .measure = measure_ping}};
     static struct bench_contender raw = {.name = "raw TCP ping", .measure = measure_raw};
     static struct bench_contender ucx = {.name = "ucp_put_lat, tcp", .measure = measure_ucx};
-    struct bench_contender *all[] = {&ours, &raw, &uring, &poll, &ucx};
-    int rc = open_pings(pings, here, there);
+    struct bench_contender *all[] = {&ours[URING], &raw, &ours[POLL], &ucx};
+    int rc = open_pings(pings, false, here, there);
 
     rc = rc ? rc : raw_tcp_open(here, there, &raw_tcp);
-    ours.arg = pings[AUTO];
-    uring.arg = pings[URING];
-    poll.arg = pings[POLL];
+    ours[URING].arg = &pings[URING];
+    ours[POLL].arg = &pings[POLL];
     raw.arg = raw_tcp;
     ucx.arg = &ucx_tcp;
     rc = rc ? rc : bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
-    rc = rc ? rc : bench_compare(bench, name, "ns", &ours, &ucx, "<= 1.0");
-    rc = rc ? rc : bench_compare(bench, name, "ns", &ours, &raw, "<= 2");
-    rc = rc ? rc : bench_compare(bench, name, "ns", &uring, &poll, NULL);
-    for (int i = 0; i < ENGINES; i++)
-        slot_ping_close(pings[i]);
+    rc = rc ? rc : compare_both(bench, name, "ns", ours, &ucx, "<= 1.0");
+    rc = rc ? rc : compare_both(bench, name, "ns", ours, &raw, "<= 2");
+    rc = rc ? rc : compare_engines(bench, name, "ns", ours);
+    close_pings(pings);
     raw_tcp_close(raw_tcp);
+    return rc;
+}
+
+/* The same where neither polls: both are woken, as in a job that leaves the cores to others. */
+static int run_sleepy(struct bench *bench, int here, int there)
+{
+    struct ping pings[ENGINES] = {{0}};
+    static struct bench_contender ours[ENGINES] = {
+        {.name = "kofn, io_uring", .measure = measure_sleepy},
+        {.name = "kofn, epoll", .measure = measure_sleepy}};
+    static struct bench_contender cpu[ENGINES] = {
+        {.name = "kofn, io_uring", .measure = measure_kept},
+        {.name = "kofn, epoll", .measure = measure_kept}};
+    struct bench_contender *all[] = {&ours[URING], &cpu[URING], &ours[POLL], &cpu[POLL]};
+    int rc = open_pings(pings, true, here, there);
+
+    for (int i = 0; i < ENGINES; i++) {
+        ours[i].arg = &pings[i];
+        cpu[i].arg = &pings[i].cpu_ns;
+    }
+    rc = rc ? rc : bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
+    rc = rc ? rc : compare_engines(bench, "beat to a server that sleeps, TCP", "ns", ours);
+    rc = rc ? rc
+            : compare_engines(bench, "CPU of a server for a beat that wakes it, TCP", "ns", cpu);
+    close_pings(pings);
     return rc;
 }
 
 /* ---- bandwidth ---- */
 
-static int run_flow(struct bench *bench, int here, int there)
+struct flow {
+    struct tcp_flow flow;
+    struct tcp_flow_sample sample;
+};
+
+static int measure_flow(void *arg, double *rate, const char **why)
 {
-    static const char name[] = "publications of 4 MiB, TCP";
-    struct tcp_flow flows[ENGINES];
-    static struct bench_contender ours = {.name = "kofn", .measure = measure_flow};
-    static struct bench_contender uring = {.name = "kofn, io_uring", .measure = measure_flow};
-    static struct bench_contender poll = {.name = "kofn, epoll", .measure = measure_flow};
-    static struct bench_contender iperf = {.name = "iperf3, one stream", .measure = measure_iperf};
-    struct bench_contender *all[] = {&ours, &iperf, &uring, &poll};
+    struct flow *flow = arg;
     int rc;
 
-    for (int i = 0; i < ENGINES; i++)
-        flows[i] = (struct tcp_flow){.options = engine_options[i],
-                                     .bytes = 4 << 20,
-                                     .seconds = 1,
-                                     .here = here,
-                                     .there = there};
-    ours.arg = iperf.arg = &flows[AUTO];
-    uring.arg = &flows[URING];
-    poll.arg = &flows[POLL];
+    if (flow->flow.options == engine_options[URING] && !kofn__engine_uring_allowed(why))
+        return KOFN_UNSUPPORTED;
+    rc = tcp_flow_measure(&flow->flow, &flow->sample);
+    *rate = flow->sample.rate;
+    return rc;
+}
+
+static int measure_iperf(void *arg, double *rate, const char **why)
+{
+    struct flow *flow = arg;
+    int rc = iperf_measure(&flow->flow, &flow->sample, why);
+
+    *rate = flow->sample.rate;
+    return rc;
+}
+
+#define IPERF ENGINES
+#define FLOWS (ENGINES + 1)
+
+static int run_flow(struct bench *bench, int here, int there)
+{
+    static const char name[] = "publications of 4 MiB, TCP", cpu_name[] = "CPU of 4 MiB, TCP";
+    struct flow flows[FLOWS];
+    static struct bench_contender rates[FLOWS] = {
+        {.name = "kofn, io_uring", .measure = measure_flow},
+        {.name = "kofn, epoll", .measure = measure_flow},
+        {.name = "iperf3, one stream", .measure = measure_iperf}};
+    static struct bench_contender cpu[FLOWS] = {
+        {.name = "kofn, io_uring", .measure = measure_kept},
+        {.name = "kofn, epoll", .measure = measure_kept},
+        {.name = "iperf3, one stream", .measure = measure_kept}};
+    struct bench_contender *all[2 * FLOWS];
+    int rc;
+
+    for (int i = 0; i < FLOWS; i++) {
+        flows[i] = (struct flow){.flow = {.options = i < ENGINES ? engine_options[i] : NULL,
+                                          .bytes = 4 << 20,
+                                          .seconds = 1,
+                                          .here = here,
+                                          .there = there},
+                                 .sample.cpu_ns = NAN};
+        rates[i].arg = &flows[i];
+        cpu[i].arg = &flows[i].sample.cpu_ns;
+        all[2 * i] = &rates[i];
+        all[2 * i + 1] = &cpu[i];
+    }
     rc = bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
-    rc = rc ? rc : bench_compare(bench, name, "B/s", &ours, &iperf, ">= 0.9");
-    return rc ? rc : bench_compare(bench, name, "B/s", &uring, &poll, NULL);
+    rc = rc ? rc : compare_both(bench, name, "B/s", rates, &rates[IPERF], ">= 0.9");
+    rc = rc ? rc : compare_engines(bench, name, "B/s", rates);
+    rc = rc ? rc : compare_both(bench, cpu_name, "ns", cpu, &cpu[IPERF], NULL);
+    return rc ? rc : compare_engines(bench, cpu_name, "ns", cpu);
 }
 
 /* ---- a thousand ---- */
@@ -181,87 +284,101 @@ static int run_flow(struct bench *bench, int here, int there)
 #define BARE ENGINES
 #define CROWDS (ENGINES + 1)
 
-static int open_crowds(struct tcp_crowd *crowds[CROWDS], int here, int there)
-{
-    const char *why;
+struct crowd {
+    struct tcp_crowd *crowd;
+    struct tcp_crowd_sample sample;
+};
 
+static int measure_detect(void *arg, double *ns, const char **why)
+{
+    struct crowd *crowd = arg;
+    int rc;
+
+    *why = "too few descriptors (ulimit -n), or no io_uring";
+    if (!crowd->crowd)
+        return KOFN_UNSUPPORTED;
+    rc = tcp_crowd_run(crowd->crowd, WAIT_FOR, CROWD_ROUNDS, &crowd->sample);
+    *ns = crowd->sample.p99_ns;
+    return rc;
+}
+
+static int measure_idle(void *arg, double *ns, const char **why)
+{
+    struct crowd *crowd = arg;
+
+    *why = "too few descriptors (ulimit -n), or no io_uring";
+    return crowd->crowd ? tcp_crowd_idle(crowd->crowd, 1, ns) : KOFN_UNSUPPORTED;
+}
+
+static int open_crowds(struct crowd crowds[CROWDS], int here, int there)
+{
     for (int i = 0; i < CROWDS; i++) {
         int rc = 0;
 
-        if (i != URING || kofn__engine_uring_allowed(&why))
+        crowds[i].sample.cpu_ns = NAN;
+        if (i == BARE || engine_allowed((enum engine)i))
             rc = tcp_crowd_open(CROWD, i == BARE ? tcp_crowd_bare : engine_options[i], here, there,
-                                &crowds[i]);
+                                &crowds[i].crowd);
         if (rc && rc != KOFN_UNSUPPORTED)
             return rc;
     }
     return 0;
 }
 
-static int run_detect(struct bench *bench, struct tcp_crowd *const crowds[CROWDS])
+static int run_detect(struct bench *bench, struct crowd crowds[CROWDS])
 {
     static const char name[] = "800th of 1,000 publications to detected, TCP, p99";
+    static const char cpu_name[] = "CPU of a server for one of 1,000 publications of 8 B, TCP";
     static double limit = DETECT_LIMIT_NS;
-    static struct bench_contender ours = {.name = "kofn", .measure = measure_detect};
-    static struct bench_contender uring = {.name = "kofn, io_uring", .measure = measure_detect};
-    static struct bench_contender poll = {.name = "kofn, epoll", .measure = measure_detect};
-    static struct bench_contender bare = {.name = "epoll and recv", .measure = measure_detect};
+    static struct bench_contender ours[CROWDS] = {
+        {.name = "kofn, io_uring", .measure = measure_detect},
+        {.name = "kofn, epoll", .measure = measure_detect},
+        {.name = "epoll and recv", .measure = measure_detect}};
+    static struct bench_contender cpu[CROWDS] = {
+        {.name = "kofn, io_uring", .measure = measure_kept},
+        {.name = "kofn, epoll", .measure = measure_kept},
+        {.name = "epoll and recv", .measure = measure_kept}};
     static struct bench_contender millisecond = {
         .name = "1 ms", .measure = measure_limit, .arg = &limit};
-    struct bench_contender *all[] = {&ours, &bare, &uring, &poll, &millisecond};
+    struct bench_contender *all[2 * CROWDS + 1] = {&millisecond};
     int rc;
 
-    ours.arg = crowds[AUTO];
-    uring.arg = crowds[URING];
-    poll.arg = crowds[POLL];
-    bare.arg = crowds[BARE];
+    for (int i = 0; i < CROWDS; i++) {
+        ours[i].arg = &crowds[i];
+        cpu[i].arg = &crowds[i].sample.cpu_ns;
+        all[2 * i + 1] = &ours[i];
+        all[2 * i + 2] = &cpu[i];
+    }
     rc = bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
-    rc = rc ? rc : bench_compare(bench, name, "ns", &ours, &millisecond, "<= 1.0");
-    rc = rc ? rc : bench_compare(bench, name, "ns", &ours, &bare, NULL);
-    return rc ? rc : bench_compare(bench, name, "ns", &uring, &poll, NULL);
+    rc = rc ? rc : compare_both(bench, name, "ns", ours, &millisecond, "<= 1.0");
+    rc = rc ? rc : compare_both(bench, name, "ns", ours, &ours[BARE], NULL);
+    rc = rc ? rc : compare_engines(bench, name, "ns", ours);
+    rc = rc ? rc : compare_both(bench, cpu_name, "ns", cpu, &cpu[BARE], NULL);
+    return rc ? rc : compare_engines(bench, cpu_name, "ns", cpu);
 }
 
-static int run_busy(struct bench *bench, struct tcp_crowd *const crowds[CROWDS])
-{
-    static const char name[] = "CPU of a server for one of 1,000 publications of 8 B, TCP";
-    static struct bench_contender ours = {.name = "kofn", .measure = measure_busy};
-    static struct bench_contender uring = {.name = "kofn, io_uring", .measure = measure_busy};
-    static struct bench_contender poll = {.name = "kofn, epoll", .measure = measure_busy};
-    static struct bench_contender bare = {.name = "epoll and recv", .measure = measure_busy};
-    struct bench_contender *all[] = {&ours, &bare, &uring, &poll};
-    int rc;
-
-    ours.arg = crowds[AUTO];
-    uring.arg = crowds[URING];
-    poll.arg = crowds[POLL];
-    bare.arg = crowds[BARE];
-    rc = bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
-    rc = rc ? rc : bench_compare(bench, name, "ns", &ours, &bare, NULL);
-    return rc ? rc : bench_compare(bench, name, "ns", &uring, &poll, NULL);
-}
-
-static int run_idle(struct bench *bench, struct tcp_crowd *const crowds[CROWDS])
+static int run_idle(struct bench *bench, struct crowd crowds[CROWDS])
 {
     static const char name[] = "CPU of a server with 1,000 idle connections, a second";
     static double limit = IDLE_LIMIT_NS;
-    static struct bench_contender ours = {.name = "kofn", .measure = measure_idle};
-    static struct bench_contender uring = {.name = "kofn, io_uring", .measure = measure_idle};
-    static struct bench_contender poll = {.name = "kofn, epoll", .measure = measure_idle};
+    static struct bench_contender ours[ENGINES] = {
+        {.name = "kofn, io_uring", .measure = measure_idle},
+        {.name = "kofn, epoll", .measure = measure_idle}};
     static struct bench_contender thousandth = {
         .name = "1 ms", .measure = measure_limit, .arg = &limit};
-    struct bench_contender *all[] = {&ours, &uring, &poll, &thousandth};
+    struct bench_contender *all[] = {&ours[URING], &ours[POLL], &thousandth};
     int rc;
 
-    ours.arg = crowds[AUTO];
-    uring.arg = crowds[URING];
-    poll.arg = crowds[POLL];
+    ours[URING].arg = &crowds[URING];
+    ours[POLL].arg = &crowds[POLL];
     rc = bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
-    rc = rc ? rc : bench_compare(bench, name, "ns", &ours, &thousandth, "<= 1.0");
-    return rc ? rc : bench_compare(bench, name, "ns", &uring, &poll, NULL);
+    rc = rc ? rc : compare_both(bench, name, "ns", ours, &thousandth, "<= 1.0");
+    return rc ? rc : compare_engines(bench, name, "ns", ours);
 }
 
 static int run_crowd(struct bench *bench, int here, int there)
 {
-    struct tcp_crowd *crowds[CROWDS] = {NULL};
+    struct crowd crowds[CROWDS] = {{0}};
     int rc;
 
     if (!bench_first(true))
@@ -270,10 +387,9 @@ static int run_crowd(struct bench *bench, int here, int there)
                 bench->program);
     rc = open_crowds(crowds, here, there);
     rc = rc ? rc : run_detect(bench, crowds);
-    rc = rc ? rc : run_busy(bench, crowds);
     rc = rc ? rc : run_idle(bench, crowds);
     for (int i = 0; i < CROWDS; i++)
-        tcp_crowd_close(crowds[i]);
+        tcp_crowd_close(crowds[i].crowd);
     bench_first(false);
     return rc;
 }
@@ -290,6 +406,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: fewer than two cores: what follows is the scheduler's latency\n",
                 bench.program);
     rc = run_latency(&bench, cpus[0], cpus[1]);
+    rc = rc ? rc : run_sleepy(&bench, cpus[0], cpus[1]);
     rc = rc ? rc : run_flow(&bench, cpus[0], cpus[1]);
     rc = rc ? rc : run_crowd(&bench, cpus[0], cpus[1]);
     return bench_close(&bench, rc);

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 
@@ -61,4 +62,13 @@ bool bench_first(bool first)
     struct sched_param priority = {.sched_priority = first ? 1 : 0};
 
     return !sched_setscheduler(0, first ? SCHED_RR : SCHED_OTHER, &priority);
+}
+
+double bench_cpu_ns(bool children)
+{
+    struct rusage usage;
+
+    getrusage(children ? RUSAGE_CHILDREN : RUSAGE_SELF, &usage);
+    return 1e9 * (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e3 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }

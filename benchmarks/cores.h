@@ -1,4 +1,6 @@
-/* cores.h: which CPUs a benchmark may use, one a core, and how to stay on one. */
+/* cores.h: which CPUs a benchmark may use, one a core, how to stay on one, and what was used of
+ * them.
+ */
 #ifndef KOFN_BENCHMARKS_CORES_H
 #define KOFN_BENCHMARKS_CORES_H
 
@@ -20,5 +22,10 @@ int bench_pin(int cpu);
  * permitted; nothing has changed then.
  */
 bool bench_first(bool first);
+
+/* CPU time so far, in ns, of this process with all its threads, or, @children, of those of its
+ * children that have been waited for.
+ */
+double bench_cpu_ns(bool children);
 
 #endif

@@ -143,7 +143,7 @@ static void child_main(const struct slot_ping *ping, const struct kofn_offer *of
     struct kofn_endpoint_attr attr = {.epoch = EPOCH,
                                       .slot = ping->hub->slot,
                                       .model = ping->hub->model,
-                                      .spin = KOFN_NS_PER_S,
+                                      .spin = ping->attr.sleeps ? 0 : KOFN_NS_PER_S,
                                       .options = ping->attr.options};
     struct kofn_endpoint *endpoint;
     struct kofn_offer answer;
@@ -310,7 +310,7 @@ static int open_hub(struct slot_ping *ping)
 {
     struct kofn_hub_attr hub = {.workers = 1,
                                 .numa_node = -1,
-                                .spin = KOFN_NS_PER_S,
+                                .spin = ping->attr.sleeps ? 0 : KOFN_NS_PER_S,
                                 .bind = "127.0.0.1",
                                 .options = ping->attr.options};
     int rc = kofn_geometry_init(&hub.slot, ping->attr.bytes, KOFN_DEPTH);

@@ -1,6 +1,6 @@
 /* slot_ping.h: kofn over one of its transports, as a ping: a worker's process tells the server's
  * something, the server's answers with a gate. Both do what a server and a worker do anyway: they
- * look, and sleep, if they have to, in the transport's waits, which spin here.
+ * look, and sleep, if they have to, in the transport's waits, which spin here, or sleep at once.
  *
  *   beat         one line: a beat goes there, a gate comes back
  *   publication  two lines, payload and stamp: filled, sent, found; a gate comes back
@@ -17,6 +17,7 @@ struct slot_ping_attr {
     const char *options; /* the transport's own, may be NULL */
     unsigned bytes;      /* of payload */
     unsigned block;      /* round trips between two looks at the clock */
+    bool sleeps;         /* neither side polls: who waits is woken */
     int here, there;     /* CPUs of server and worker, negative = any */
 };
 

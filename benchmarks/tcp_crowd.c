@@ -234,51 +234,31 @@ static int run_rounds(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t round
     return rc ? kofn_error(NULL, KOFN_GONE, "crowd: the workers do not publish") : 0;
 }
 
-int tcp_crowd_detect(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns)
+int tcp_crowd_run(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds,
+                  struct tcp_crowd_sample *sample)
 {
-    double times[ROUNDS_MAX];
+    double times[ROUNDS_MAX], before = bench_cpu_ns(false);
     int rc;
 
     rounds = KOFN_MIN(rounds, ROUNDS_MAX);
     rc = run_rounds(crowd, wait_for, rounds, times);
     if (rc)
         return rc;
+    sample->cpu_ns = (bench_cpu_ns(false) - before) / rounds / crowd->workers;
     qsort(times, rounds, sizeof(times[0]), ascending);
-    *ns = times[(size_t)(0.99 * (rounds - 1))];
-    return 0;
-}
-
-static double cpu_ns(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return 1e9 * (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           1e3 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-}
-
-int tcp_crowd_busy(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns)
-{
-    double times[ROUNDS_MAX], before = cpu_ns();
-    int rc;
-
-    rounds = KOFN_MIN(rounds, ROUNDS_MAX);
-    rc = run_rounds(crowd, wait_for, rounds, times);
-    if (rc)
-        return rc;
-    *ns = (cpu_ns() - before) / rounds / crowd->workers;
+    sample->p99_ns = times[(size_t)(0.99 * (rounds - 1))];
     return 0;
 }
 
 int tcp_crowd_idle(struct tcp_crowd *crowd, double seconds, double *ns)
 {
     uint64_t begun = kofn_now_ns(), end = begun + (uint64_t)(seconds * 1e9), now;
-    double before = cpu_ns();
+    double before = bench_cpu_ns(false);
 
     crowd->hub->patience = 0;
     while ((now = kofn_now_ns()) < end)
         crowd->hub->ops->hub_wait(crowd->hub, end);
-    *ns = (cpu_ns() - before) / ((double)(now - begun) / 1e9);
+    *ns = (bench_cpu_ns(false) - before) / ((double)(now - begun) / 1e9);
     return 0;
 }
 

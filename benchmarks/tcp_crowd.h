@@ -21,14 +21,16 @@ int tcp_crowd_open(uint32_t workers, const char *options, int here, int there,
                    struct tcp_crowd **crowd_p);
 void tcp_crowd_close(struct tcp_crowd *crowd);
 
-/* One sample: @rounds times all workers publish 8 bytes, in a random order, one right after the
- * other. The 99th percentile, in ns, of what passes from the moment the K-th of them calls send()
- * until the server has collected K. KOFN_GONE if it takes seconds (logged).
- */
-int tcp_crowd_detect(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns);
+struct tcp_crowd_sample {
+    double p99_ns; /* from the moment the K-th publication is sent until the server knows of it */
+    double cpu_ns; /* CPU time of the server's process, for a publication */
+};
 
-/* One sample: CPU time of the server's process, in ns a publication, over such rounds. */
-int tcp_crowd_busy(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds, double *ns);
+/* One sample: @rounds times all workers publish 8 bytes, in a random order, one right after the
+ * other. KOFN_GONE if one takes seconds (logged).
+ */
+int tcp_crowd_run(struct tcp_crowd *crowd, uint32_t wait_for, uint32_t rounds,
+                  struct tcp_crowd_sample *sample);
 
 /* One sample: CPU time of the server's process, in ns a second, while it waits for @seconds and
  * nothing comes.

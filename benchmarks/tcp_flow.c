@@ -87,7 +87,9 @@ static int take(struct kofn_hub *hub)
     return count;
 }
 
-static int count_bytes(const struct tcp_flow *flow, struct kofn_hub *hub, double *rate)
+/* @all: out: publications in all, also before the clock started. */
+static int count_bytes(const struct tcp_flow *flow, struct kofn_hub *hub, double *rate,
+                       uint64_t *all)
 {
     uint64_t count = 0, begun = 0, now = kofn_now_ns(), heard = now;
 
@@ -103,42 +105,57 @@ static int count_bytes(const struct tcp_flow *flow, struct kofn_hub *hub, double
         count += (uint64_t)more;
         if (!begun && count >= WARM_UP) {
             begun = now;
+            *all = count;
             count = 0;
         }
     }
+    *all += count;
     *rate = (double)(count * flow->bytes) / ((double)(heard - begun) / 1e9);
     return 0;
 }
 
-static int run(const struct tcp_flow *flow, struct kofn_hub *hub, double *rate)
+/* Starts the worker's process, and connects it. @child: out, also where that fails; 0 = none. */
+static int start_worker(const struct tcp_flow *flow, struct kofn_hub *hub, pid_t *child)
 {
     struct kofn_offer offer, answer;
-    pid_t parent = getpid(), child;
+    pid_t parent = getpid();
     int answers[2], rc = hub->ops->hub_admit(hub, 0, EPOCH, &offer);
 
+    *child = 0;
     if (rc)
         return rc;
     if (pipe(answers))
         return kofn_error_errno(NULL, "flow: pipe");
-    child = fork();
-    if (child == 0)
+    *child = fork();
+    if (*child == 0)
         child_main(flow, hub, &offer, answers[1], parent);
     close(answers[1]);
-    if (child < 0)
+    if (*child < 0)
         rc = kofn_error_errno(NULL, "flow: fork");
     else if (read(answers[0], &answer, sizeof(answer)) != sizeof(answer))
         rc = kofn_error(NULL, KOFN_GONE, "flow: the worker cannot join");
     close(answers[0]);
-    rc = rc ? rc : hub->ops->hub_connect(hub, 0, &answer);
-    rc = rc ? rc : count_bytes(flow, hub, rate);
+    return rc ? rc : hub->ops->hub_connect(hub, 0, &answer);
+}
+
+/* CPU time is that of the whole life of both: starting takes a thousandth of it. */
+static int run(const struct tcp_flow *flow, struct kofn_hub *hub, struct tcp_flow_sample *sample)
+{
+    double before = bench_cpu_ns(false) + bench_cpu_ns(true);
+    uint64_t publications = 1;
+    pid_t child;
+    int rc = start_worker(flow, hub, &child);
+
+    rc = rc ? rc : count_bytes(flow, hub, &sample->rate, &publications);
     if (child > 0) {
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
     }
+    sample->cpu_ns = (bench_cpu_ns(false) + bench_cpu_ns(true) - before) / (double)publications;
     return rc;
 }
 
-int tcp_flow_measure(const struct tcp_flow *flow, double *rate)
+int tcp_flow_measure(const struct tcp_flow *flow, struct tcp_flow_sample *sample)
 {
     struct kofn_hub_attr attr = {
         .workers = 1, .numa_node = -1, .bind = "127.0.0.1", .options = flow->options};
@@ -150,31 +167,34 @@ int tcp_flow_measure(const struct tcp_flow *flow, double *rate)
     rc = rc ? rc : kofn_tcp.hub_open(&attr, &hub);
     if (rc)
         return rc;
-    rc = run(flow, hub, rate);
+    rc = run(flow, hub, sample);
     kofn_tcp.hub_close(hub);
     return rc;
 }
 
 /* ---- iperf3 ---- */
 
-/* The rate in the report of a client. */
-static int parse(const char *text, double *rate)
+/* The report of a client: the rate, and which share of a core each side had. */
+static int parse(const char *text, uint64_t bytes, struct tcp_flow_sample *sample)
 {
     json_t *root = json_loads(text, 0, NULL);
-    double bits = 0;
-    int bad = json_unpack(root, "{s:{s:{s:F}}}", "end", "sum_received", "bits_per_second", &bits);
+    double bits = 0, client = 0, server = 0;
+    int bad = json_unpack(root, "{s:{s:{s:F}, s:{s:F, s:F}}}", "end", "sum_received",
+                          "bits_per_second", &bits, "cpu_utilization_percent", "host_total",
+                          &client, "remote_total", &server);
 
     json_decref(root);
     if (bad || !(bits > 0))
         return kofn_error(NULL, KOFN_FORMAT, "iperf3: report not understood: %.200s", text);
-    *rate = bits / 8;
+    sample->rate = bits / 8;
+    sample->cpu_ns = (client + server) / 100 * 1e9 * (double)bytes / sample->rate;
     return 0;
 }
 
 /* One server, one client, one stream; the server ends with its client, and is tried until it
  * listens.
  */
-int iperf_measure(const struct tcp_flow *flow, double *rate, const char **why)
+int iperf_measure(const struct tcp_flow *flow, struct tcp_flow_sample *sample, const char **why)
 {
     static char report[65536];
     char script[512], cpus[48] = "";
@@ -197,5 +217,5 @@ int iperf_measure(const struct tcp_flow *flow, double *rate, const char **why)
              "wait\n",
              cpus, flow->seconds);
     rc = bench_child_run(argv, 60, report, sizeof(report), &status);
-    return rc ? rc : parse(report, rate);
+    return rc ? rc : parse(report, flow->bytes, sample);
 }

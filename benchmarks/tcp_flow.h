@@ -13,15 +13,19 @@ struct tcp_flow {
     int here, there;     /* CPUs of server and worker, -1 = any */
 };
 
-/* One sample, in bytes a second: publications that were reported, and released at once. Returns
- * what the transport says, KOFN_GONE if the worker cannot go on (logged).
- */
-int tcp_flow_measure(const struct tcp_flow *flow, double *rate);
+struct tcp_flow_sample {
+    double rate;   /* bytes a second */
+    double cpu_ns; /* CPU time of both processes, for as many bytes as a publication has */
+};
 
-/* One sample of one stream of iperf3, in bytes a second, for flow->seconds, on the same CPUs.
- * Returns KOFN_UNSUPPORTED and @why if it is not installed, else KOFN_FORMAT, KOFN_TIMEOUT,
- * KOFN_SYSTEM (logged).
+/* One sample: publications that were reported, and released at once. Returns what the transport
+ * says, KOFN_GONE if the worker cannot go on (logged).
  */
-int iperf_measure(const struct tcp_flow *flow, double *rate, const char **why);
+int tcp_flow_measure(const struct tcp_flow *flow, struct tcp_flow_sample *sample);
+
+/* One sample of one stream of iperf3, for flow->seconds, on the same CPUs. Returns KOFN_UNSUPPORTED
+ * and @why if it is not installed, else KOFN_FORMAT, KOFN_TIMEOUT, KOFN_SYSTEM (logged).
+ */
+int iperf_measure(const struct tcp_flow *flow, struct tcp_flow_sample *sample, const char **why);
 
 #endif
