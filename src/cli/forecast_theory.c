@@ -92,13 +92,30 @@ static void set_members(struct question *question, double members)
     set_exact(question, KOFN_STALENESS, 0);
 }
 
+static bool is_ring(const struct kofn_case *job)
+{
+    return job->conf->collective == KOFN_COLLECTIVE_RING;
+}
+
+/* What bringing all updates together, and the model back, takes: seconds. In a ring as sim/ring.h
+ * has it where nothing is lost.
+ */
+static double reduce_seconds(const struct kofn_case *job)
+{
+    double latency = (double)job->conf->latency / 1e9, rate = job->conf->bandwidth;
+    double steps = is_ring(job) ? 2 * (job->workers - 1.0) : 2;
+    double share = (double)job->payload_bytes / job->workers;
+
+    return steps * (latency + (is_ring(job) && rate > 0 ? share / rate : 0));
+}
+
 static struct kofn_overlap_model overlap_model(const struct question *question)
 {
     return (struct kofn_overlap_model){.update = &question->update,
                                        .per_round = question->per_round,
                                        .workers = question->job->workers,
                                        .local_steps = question->job->local_steps,
-                                       .reduce = 2 * (double)question->job->conf->latency / 1e9};
+                                       .reduce = reduce_seconds(question->job)};
 }
 
 static void ask_local(struct question *question)
@@ -255,26 +272,34 @@ static const struct {
     {"rfast", ask_rfast},
 };
 
-/* Where every update travels once, and every model, latency is a part of the round like any other.
+/* Where every update travels once, and every model, what that takes is a part of the round like any
+ * other: latency, and in a ring the links, too. What is lost is not.
  */
-static bool knows_latency(const struct kofn_case *job)
+static bool knows_network(const struct kofn_case *job)
 {
+    const struct kofn_conf *conf = job->conf;
     const struct kofn_algorithm *algorithm = job->algorithm;
 
-    return algorithm->needs_all && job->publish == KOFN_PUBLISH_EAGER && !(job->conf->loss > 0);
+    if (conf->ingest > 0)
+        return false;
+    if (is_ring(job))
+        return !(conf->loss > 0);
+    if (conf->bandwidth > 0)
+        return false;
+    return !conf->latency ||
+           (algorithm->needs_all && job->publish == KOFN_PUBLISH_EAGER && !(conf->loss > 0));
 }
 
-/* Theory knows nothing of networks, rings, stragglers, deadlines and updates that are finished
- * late. */
+/* Theory knows little of networks, and nothing of stragglers, deadlines and updates that are
+ * finished late.
+ */
 static bool applies(const struct kofn_case *job)
 {
     const struct kofn_conf *conf = job->conf;
 
-    return conf->collective == KOFN_COLLECTIVE_STAR && (!conf->latency || knows_latency(job)) &&
-           !(conf->bandwidth > 0) && !(conf->ingest > 0) && !conf->deadline.ns &&
-           !conf->deadline.adaptive && !job->terms->straggler_count &&
-           job->terms->suspect_after == UINT64_MAX && !(job->compute_share > 0) &&
-           !(job->publish_ns > 0);
+    return knows_network(job) && !conf->deadline.ns && !conf->deadline.adaptive &&
+           !job->terms->straggler_count && job->terms->suspect_after == UINT64_MAX &&
+           !(job->compute_share > 0) && !(job->publish_ns > 0);
 }
 
 void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *forecast)
@@ -288,6 +313,10 @@ void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *for
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(known); i++)
         if (!strcmp(known[i].name, name))
             known[i].ask(&question);
+    if (is_ring(job)) {
+        set_exact(&question, KOFN_BYTES, 2 * (job->workers - 1.0) * (double)job->payload_bytes);
+        return;
+    }
     /* updates one way, models the other */
     if (forecast->method[KOFN_PUBLICATIONS] && !job->algorithm->peers) {
         double bytes = (double)job->payload_bytes;

@@ -56,9 +56,6 @@ static int check(struct simulation *simulation)
                           "--delay: in a simulation it is all that a local update takes, and %s is "
                           "nothing; try exp:40ms",
                           conf->delay);
-    if (conf->loss > 0 && !conf->latency && !kofn_algorithm_lossy(simulation->terms.algorithm))
-        return kofn_error(simulation->log, KOFN_INVALID,
-                          "--loss: a lost message costs a round trip, and there is no --latency");
     if (conf->target_accuracy > 0 &&
         (!strcmp(conf->model, "quadratic") || !strcmp(conf->model, "none")))
         return kofn_error(simulation->log, KOFN_INVALID,

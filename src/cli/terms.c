@@ -162,6 +162,11 @@ static int check_shape(struct check *check)
         return kofn_error(check->log, KOFN_INVALID,
                           "%s: only the gradients of sync come together in a ring, not those of %s",
                           where(check, "collective"), check->algorithm->name);
+    if (check->conf->collective == KOFN_COLLECTIVE_RING && check->conf->ingest > 0)
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: is of the server's link, and in a ring (--collective) there is no "
+                          "server; --bandwidth is of every worker's",
+                          where(check, "ingest"));
     name = check->conf->step_cap > 0 ? "step-cap" : "leave-out-most";
     if ((check->conf->step_cap > 0 || check->conf->leave_out_most) &&
         strcmp(check->algorithm->name, "stsyn"))
@@ -174,7 +179,12 @@ static int check_transport(struct check *check)
 {
     const struct kofn_conf *conf = check->conf;
 
-    if (!conf->transport) /* simulated: it can do everything */
+    if (!conf->transport && conf->loss > 0 && !conf->latency &&
+        !kofn_algorithm_lossy(check->algorithm))
+        return kofn_error(check->log, KOFN_INVALID,
+                          "%s: a lost message costs a round trip, and there is no --latency",
+                          where(check, "loss"));
+    if (!conf->transport) /* simulated: it can do everything else */
         return 0;
     if (conf->publish == KOFN_PUBLISH_PULL && !(conf->transport->capabilities & KOFN_CAP_READ))
         return kofn_error(check->log, KOFN_INVALID,

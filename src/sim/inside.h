@@ -15,6 +15,7 @@
 #include "math/screen.h"
 #include "math/versions.h"
 #include "sim/post.h"
+#include "sim/ring.h"
 #include "sim/sim.h"
 #include "sim/timers.h"
 
@@ -98,6 +99,7 @@ struct kofn_sim {
     bool gates_closed;
     uint64_t ingest_ns;        /* its link is free again */
     struct kofn_random random; /* loss */
+    struct kofn_ring ring;     /* where gradients come together in one */
     uint64_t bytes, merged_updates;
     double loss_sum;
 

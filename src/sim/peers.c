@@ -153,7 +153,7 @@ static void send(struct kofn_peers *peers, struct peer *from, uint32_t index)
     const struct kofn_node_out *out = &from->node.out[index];
     struct link *link = &from->links[index];
     struct kofn_mail mail = {
-        .kind = KOFN_MAIL_PEER, .rank = out->to, .round = link->in, .sequence = out->sequence};
+        .kind = KOFN_MAIL_DOOR, .rank = out->to, .round = link->in, .sequence = out->sequence};
 
     if (from->node.ops->lossy && link->free_ns > peers->now) {
         peers->mail.skipped++;

@@ -9,11 +9,12 @@
 #include "base/base.h"
 
 enum kofn_mail_kind {
-    KOFN_MAIL_DOOR, /* a publication has reached the server's link; it still has to get in */
+    KOFN_MAIL_DOOR, /* has reached the link of the server, or the peer; it still has to get in */
     KOFN_MAIL_DATA, /* a publication has arrived whole */
     KOFN_MAIL_BEAT,
     KOFN_MAIL_GATE,
-    KOFN_MAIL_PEER, /* from a peer: along in-edge `round`; its content is in place `updates` */
+    KOFN_MAIL_PEER, /* of a peer, has arrived whole: along in-edge `round`; its content is in place
+                       `updates` */
     KOFN_MAIL_READ, /* the server asks for a snapshot */
 };
 

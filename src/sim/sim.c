@@ -13,12 +13,8 @@
 /* How much later a message of @bytes is there because it was lost and sent again. */
 static uint64_t resent(struct kofn_sim *sim, double bytes)
 {
-    const struct kofn_sim_net *net = &sim->attr.net;
-    double ns = 0;
+    double ns = kofn_net_resent_ns(&sim->attr.net, bytes, &sim->random);
 
-    if (net->loss > 0)
-        while (kofn_random_uniform(&sim->random) < net->loss)
-            ns += 2 * (double)net->latency_ns + bytes * net->byte_ns;
     return (uint64_t)fmin(ns, (double)KOFN_DURATION_MAX);
 }
 
@@ -48,6 +44,7 @@ void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_s
     struct kofn_sim_worker *worker = &sim->workers[rank];
     struct kofn_mail mail = {.kind = net->ingest_byte_ns > 0 ? KOFN_MAIL_DOOR : KOFN_MAIL_DATA,
                              .rank = rank,
+                             .time = sim->now,
                              .sequence = stamp->sequence};
     double bytes = (double)sim->attr.payload_bytes;
 
@@ -56,24 +53,12 @@ void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_s
         return;
     }
     worker->stamps[stamp->sequence % KOFN_SIM_RING] = *stamp;
-    worker->link_ns =
-        kofn_deadline(KOFN_MAX(worker->link_ns, sim->now), transfer(bytes, net->byte_ns));
-    mail.time = arrival(sim, worker->link_ns, bytes, &worker->data_ns);
-    if (net->ring) { /* what it costs to bring them together is charged with the model */
-        mail.kind = KOFN_MAIL_DATA;
-        mail.time = sim->now;
+    if (!net->ring) { /* else what it costs to bring them together is charged with the model */
+        worker->link_ns =
+            kofn_deadline(KOFN_MAX(worker->link_ns, sim->now), transfer(bytes, net->byte_ns));
+        mail.time = arrival(sim, worker->link_ns, bytes, &worker->data_ns);
     }
     send(sim, &mail);
-}
-
-/* What a ring all-reduce takes: each of 2 (N-1) steps moves an N-th to the next worker. */
-static uint64_t ring_ns(const struct kofn_sim *sim)
-{
-    double steps = 2 * (sim->attr.round.workers - 1.0);
-    double bytes = (double)sim->attr.payload_bytes / sim->attr.round.workers;
-    double ns = steps * ((double)sim->attr.net.latency_ns + bytes * sim->attr.net.byte_ns);
-
-    return (uint64_t)fmin(ns, (double)KOFN_DURATION_MAX);
 }
 
 /* A publication at the server's door: it comes in behind those that came before it. */
@@ -116,10 +101,11 @@ void kofn_sim_send_gate(struct kofn_sim *sim, uint32_t rank, bool opens)
         kofn_sim_worker_gate(sim, rank, sim->round.number, state, worker->granted);
         return;
     }
-    mail.time = arrival(sim, kofn_deadline(sim->now, transfer(bytes, sim->attr.net.byte_ns)), bytes,
-                        &worker->down_ns);
     if (sim->attr.net.ring && opens)
-        mail.time = worker->down_ns = kofn_deadline(sim->now, ring_ns(sim));
+        mail.time = worker->down_ns = kofn_deadline(sim->now, sim->ring.done_ns[rank]);
+    else
+        mail.time = arrival(sim, kofn_deadline(sim->now, transfer(bytes, sim->attr.net.byte_ns)),
+                            bytes, &worker->down_ns);
     send(sim, &mail);
 }
 
@@ -315,7 +301,8 @@ static int open_parts(struct kofn_sim *sim)
     if (sim->workers)
         memset(sim->workers, 0, workers * sizeof(*sim->workers));
     if (!sim->workers || kofn_timers_open(&sim->timers, workers) ||
-        kofn_round_init(&sim->round, &sim->attr.round) || kofn_sim_bytes_open(sim))
+        kofn_round_init(&sim->round, &sim->attr.round) || kofn_sim_bytes_open(sim) ||
+        (sim->attr.net.ring && kofn_ring_open(&sim->ring, workers)))
         return kofn_error(sim->log, KOFN_NO_MEMORY, "simulation: %u workers of %llu bytes", workers,
                           (unsigned long long)sim->attr.payload_bytes);
     return 0;
@@ -352,6 +339,7 @@ void kofn_sim_close(struct kofn_sim *sim)
     kofn_round_fini(&sim->round);
     kofn_timers_close(&sim->timers);
     kofn_post_close(&sim->post);
+    kofn_ring_close(&sim->ring);
     free(sim->workers);
     free(sim);
 }

@@ -28,8 +28,8 @@ struct kofn_sim_net {
     double byte_ns;        /* ns a byte of payload takes on a worker's own link, either way */
     double ingest_byte_ns; /* on the server's, through which all publications come, one by one */
     double loss; /* share of messages that are lost and sent again, a round trip later each time */
-    bool ring;   /* gradients come together in a ring all-reduce: once the last is there, all have
-                    the model 2 (N-1) latencies and 2 (N-1)/N transfers of it later */
+    bool ring;   /* gradients come together in a ring all-reduce, which begins once the last is
+                    there: ring.h. There is no server that anything could come through */
 };
 
 /* The arithmetic of local updates. @rank is below the number of workers; one call at a time. */

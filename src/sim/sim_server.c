@@ -108,6 +108,8 @@ void kofn_sim_server_open(struct kofn_sim *sim)
     sim->loss_sum = 0;
     sim->gates_closed = false;
     kofn_round_next(&sim->round, sim->now);
+    if (sim->attr.net.ring)
+        kofn_ring_reduce(&sim->ring, &sim->attr.net, (double)sim->attr.payload_bytes, &sim->random);
     send_gates(sim, true);
     if (sim->keeps)
         kofn_sim_read_all_late(sim);

@@ -144,6 +144,7 @@ sim 2 "only rfast" --delay exp:1ms -a osgp --topology ring
 sim 2 "only rfast" --delay exp:1ms --root 1
 sim 2 "only of stsyn, not of ksync" --delay exp:1ms -a ksync --step-cap 2
 sim 2 "in a ring" --delay exp:1ms --collective ring
+sim 2 "there is no server" --delay exp:1ms -a sync --collective ring --ingest 1M
 printf 'W\n1 0\n.5 .5\nA\n.5 0\n.5 1\n' >../topology
 sim 2 "no common root" --delay exp:1ms -a rfast --topology file:../topology
 printf 'W\n1 0\n.5 .6\nA\n1 .5\n0 .5\n' >../topology

@@ -75,6 +75,8 @@ done
 sim ring --model none -n 4 -a sync --collective ring --delay uniform:1ms,1ms --rounds 10 --latency 100us --parameters 250 --bandwidth 10M
 near "$(value round_time_mean ring.json)" 0.00175 0.001 "ring all-reduce"
 near "$(value bytes_mean ring.json)" 6000 0.001 "ring all-reduce: bytes"
+sim lossy_ring --model none -n 4 -a sync --collective ring --delay uniform:1ms,1ms --rounds 200 --latency 100us --loss 0.3
+holds "$(value round_time_mean lossy_ring.json) > 0.0018" "ring all-reduce with loss"
 
 # Ctrl-C: the result so far, and status 128 + 15
 "$kofn" sim --model none -n 100 -k 50 -u 10 --delay exp:1ms --seconds 1000000 --json stopped.json >stopped.out 2>&1 &

@@ -150,6 +150,37 @@ static void test_both_ways(void)
         }
 }
 
+/* What a ring adds to the slowest update is known, latency and links, and simulated alike, unless
+ * messages are lost: then theory says nothing, and a round takes longer.
+ */
+static void test_ring(void)
+{
+    const struct row row = {"sync", "exp:1", 8, 8, 1, 0, 0, 0, 100 * KOFN_NS_PER_MS};
+    const double slowest = 761.0 / 280, adds = 14 * (0.1 + 100.0 / 8 / 1000);
+    struct kofn_forecast theory, simulated, lossy;
+    struct job job;
+
+    open_job(&row, &job);
+    job.conf.collective = KOFN_COLLECTIVE_RING;
+    job.conf.bandwidth = 1000;
+    memset(&theory, 0, sizeof(theory));
+    kofn_forecast_theory(&job.job, &theory);
+    close_to(theory.value[KOFN_ROUND_TIME], slowest + adds, 1e-9);
+    close_to(theory.value[KOFN_BYTES], 2 * 7 * 100, 1e-9);
+    CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, 300000, NULL, &simulated), 0);
+    for (int q = 0; q < KOFN_QUANTITIES; q++)
+        if (theory.method[q])
+            CU_ASSERT_DOUBLE_EQUAL(theory.value[q], simulated.value[q],
+                                   4.5 * simulated.error[q] + 1e-6 * theory.value[q] + 1e-9);
+    job.conf.loss = 0.3;
+    memset(&theory, 0, sizeof(theory));
+    kofn_forecast_theory(&job.job, &theory);
+    CU_ASSERT_PTR_NULL(theory.method[KOFN_ROUND_TIME]);
+    CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, 300000, NULL, &lossy), 0);
+    CU_ASSERT(lossy.value[KOFN_ROUND_TIME] > simulated.value[KOFN_ROUND_TIME] + 14 * 0.3 * 0.2);
+    kofn_delay_close(&job.delay);
+}
+
 /* Round times without a mean are refused, with the delay named. */
 static void test_infinite(void)
 {
@@ -216,6 +247,7 @@ void kofn_suite_forecast(void)
 
     CU_add_test(suite, "theory's rows", test_rows);
     CU_add_test(suite, "theory and simulation agree", test_both_ways);
+    CU_add_test(suite, "a ring", test_ring);
     CU_add_test(suite, "round times without a mean", test_infinite);
     CU_add_test(suite, "the bias of a straggler", test_bias_of_straggler);
     CU_add_test(suite, "fixed points of averaging", test_fixed_points);

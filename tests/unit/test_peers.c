@@ -223,17 +223,52 @@ static void test_baselines_converge(void)
     }
 }
 
-/* A link carries one message after the other, each for as long as its bytes take: a node of a ring
- * of D-PSGD sends two and takes in two a round, while it computes.
+/* A link carries one message after the other, each for as long as its bytes take, out of the sender
+ * and into the receiver: a node of a ring of D-PSGD sends two and takes in two a round, while it
+ * computes. The second is at the receiver one transfer and the latency after it was finished, and
+ * in one transfer later; nobody can be faster than its link.
  */
 static void test_links(void)
 {
+    static const struct {
+        const char *delay;
+        uint64_t latency_ms;
+        double round; /* the longest of: update; latency + 2 transfers */
+    } rows[] = {{"uniform:1ms,1ms", 0, 0.020},
+                {"uniform:1ms,1ms", 15, 0.035},
+                {"uniform:1ms,1ms", 50, 0.070},
+                {"uniform:60ms,60ms", 15, 0.060}};
     struct job job;
 
-    job_open(&job, "dpsgd", NULL, 4, "uniform:1ms,1ms", false);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(rows); i++) {
+        job_open(&job, "dpsgd", NULL, 4, rows[i].delay, false);
+        job.attr.net.byte_ns = 10000; /* 10 ms a message */
+        job.attr.net.latency_ns = rows[i].latency_ms * KOFN_NS_PER_MS;
+        job_run(&job, 20);
+        CU_ASSERT_DOUBLE_EQUAL(job_run(&job, 41), rows[i].round, 1e-9);
+        job_close(&job);
+    }
+}
+
+/* What comes to one node from all others goes through its link one by one: the root of a star takes
+ * in as many messages a second as its link carries, however fast the leaves are.
+ */
+static void test_link_of_a_receiver(void)
+{
+    struct kofn_peers_mail before, after;
+    struct job job;
+    uint64_t start;
+    double seconds;
+
+    job_open(&job, "rfast", "star", 9, "uniform:1ms,1ms", false);
     job.attr.net.byte_ns = 10000; /* 10 ms a message */
-    job_run(&job, 20);
-    CU_ASSERT_DOUBLE_EQUAL(job_run(&job, 41), 0.020, 1e-9);
+    job_run(&job, 1000);
+    before = kofn_peers_mail(job.peers);
+    start = kofn_peers_now(job.peers);
+    job_run(&job, 10000);
+    after = kofn_peers_mail(job.peers);
+    seconds = (double)(kofn_peers_now(job.peers) - start) / 1e9;
+    CU_ASSERT_DOUBLE_EQUAL((double)(after.sent - before.sent), 2 * seconds / 0.010, 20);
     job_close(&job);
 }
 
@@ -298,6 +333,7 @@ void kofn_suite_peers(void)
     CU_add_test(suite, "dpsgd: times", test_dpsgd_times);
     CU_add_test(suite, "dpsgd with loss", test_dpsgd_with_loss);
     CU_add_test(suite, "links", test_links);
+    CU_add_test(suite, "the link of a receiver", test_link_of_a_receiver);
     CU_add_test(suite, "dpsgd is a matrix", test_dpsgd_is_a_matrix);
     CU_add_test(suite, "baselines converge", test_baselines_converge);
     CU_add_test(suite, "seeds", test_seeds);
