@@ -25,6 +25,7 @@ void kofn_graph_free(struct kofn_graph *graph)
     free(graph->own_mass);
     free(graph->models);
     free(graph->masses);
+    free(graph->by_node);
     memset(graph, 0, sizeof(*graph));
 }
 
@@ -40,6 +41,48 @@ int kofn_graph_reserve(uint32_t nodes, size_t models, size_t masses, const struc
         return 0;
     kofn_graph_free(graph);
     return kofn_error(log, KOFN_NO_MEMORY, "topology: %zu edges", models + masses);
+}
+
+/* ---- the edges of each node ---- */
+
+/* Sorts @edges by one of their ends, those of a node as they are in the list: @first has nodes + 1
+ * elements of zero, @places one an edge.
+ */
+static struct kofn_graph_ends sort_ends(const struct kofn_graph_edge *edges, size_t count,
+                                        bool by_from, uint32_t nodes, uint32_t *first,
+                                        uint32_t *places)
+{
+    for (size_t i = 0; i < count; i++)
+        first[(by_from ? edges[i].from : edges[i].to) + 1]++;
+    for (uint32_t node = 0; node < nodes; node++)
+        first[node + 1] += first[node];
+    for (size_t i = 0; i < count; i++)
+        places[first[by_from ? edges[i].from : edges[i].to]++] = (uint32_t)i;
+    for (uint32_t node = nodes; node > 0; node--) /* each has moved on to the next one's */
+        first[node] = first[node - 1];
+    first[0] = 0;
+    return (struct kofn_graph_ends){first, places};
+}
+
+int kofn_graph_index(struct kofn_graph *graph, const struct kofn_log *log)
+{
+    size_t heads = graph->nodes + (size_t)1, models = graph->model_count;
+    size_t masses = graph->mass_count;
+    uint32_t *next = calloc(4 * heads + 2 * (models + masses), sizeof(*next));
+
+    if (!next) {
+        kofn_graph_free(graph);
+        return kofn_error(log, KOFN_NO_MEMORY, "topology: %zu edges", models + masses);
+    }
+    graph->by_node = next;
+    graph->models_to = sort_ends(graph->models, models, false, graph->nodes, next, next + heads);
+    next += heads + models;
+    graph->models_from = sort_ends(graph->models, models, true, graph->nodes, next, next + heads);
+    next += heads + models;
+    graph->masses_to = sort_ends(graph->masses, masses, false, graph->nodes, next, next + heads);
+    next += heads + masses;
+    graph->masses_from = sort_ends(graph->masses, masses, true, graph->nodes, next, next + heads);
+    return 0;
 }
 
 /* ---- built-in ones; places are counted from the root ---- */
@@ -144,63 +187,5 @@ int kofn_graph_make(enum kofn_graph_kind kind, uint32_t nodes, uint32_t root,
     for (uint32_t place = 0; place < nodes; place++)
         connect(kind, place, graph);
     weigh(graph);
-    return 0;
-}
-
-/* ---- roots ---- */
-
-/* Marks what is behind @node, against the edges if @back; returns how many. @reached is zeroed. */
-static uint32_t reach(const struct kofn_graph_edge *edges, size_t count, bool back, uint32_t node,
-                      bool *reached)
-{
-    uint32_t total = 1, before = 0;
-
-    reached[node] = true;
-    while (total != before) {
-        before = total;
-        for (size_t i = 0; i < count; i++) {
-            uint32_t from = back ? edges[i].to : edges[i].from;
-            uint32_t to = back ? edges[i].from : edges[i].to;
-
-            if (edges[i].weight > 0 && reached[from] && !reached[to]) {
-                reached[to] = true;
-                total++;
-            }
-        }
-    }
-    return total;
-}
-
-bool kofn_graph_is_root(const struct kofn_graph *graph, uint32_t node)
-{
-    bool *reached = calloc(2 * (size_t)graph->nodes, sizeof(*reached)), root;
-
-    if (!reached)
-        return false;
-    root =
-        reach(graph->models, graph->model_count, false, node, reached) == graph->nodes &&
-        reach(graph->masses, graph->mass_count, true, node, reached + graph->nodes) == graph->nodes;
-    free(reached);
-    return root;
-}
-
-bool kofn_graph_acyclic(const struct kofn_graph *graph)
-{
-    bool *gone = calloc(graph->nodes, sizeof(*gone));
-    uint32_t left = graph->nodes, before = left + 1;
-
-    /* takes out whoever gets nothing from those that are left, until nobody is */
-    while (gone && left < before) {
-        before = left;
-        for (uint32_t node = 0; node < graph->nodes; node++) {
-            bool gets = gone[node];
-
-            for (size_t i = 0; i < graph->mass_count && !gets; i++)
-                gets = graph->masses[i].to == node && !gone[graph->masses[i].from];
-            gone[node] |= !gets;
-            left -= !gets;
-        }
-    }
-    free(gone);
-    return left == 0;
+    return kofn_graph_index(graph, log);
 }

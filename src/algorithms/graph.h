@@ -30,6 +30,13 @@ struct kofn_graph_edge {
     double weight;
 };
 
+/* The edges of each node: those of node i are edges[places[first[i]]] to
+ * edges[places[first[i + 1] - 1]], in the order of the list.
+ */
+struct kofn_graph_ends {
+    const uint32_t *first, *places;
+};
+
 struct kofn_graph {
     uint32_t nodes, root;
     bool acyclic;      /* mass comes back to nobody: what an edge has ever carried is bounded */
@@ -38,6 +45,8 @@ struct kofn_graph {
     struct kofn_graph_edge *models; /* of W; owned */
     struct kofn_graph_edge *masses; /* of A; owned */
     size_t model_count, mass_count;
+    struct kofn_graph_ends models_to, models_from, masses_to, masses_from; /* by that end */
+    uint32_t *by_node; /* what they point to; owned */
 };
 
 enum kofn_graph_kind {
@@ -73,13 +82,23 @@ int kofn_graph_open(const char *spec, uint32_t nodes, uint32_t root, const struc
 
 void kofn_graph_free(struct kofn_graph *graph);
 
-/* True if models from @node reach everybody and mass from everybody reaches @node. */
+/* True if models from @node reach everybody and mass from everybody reaches @node: O(nodes +
+ * edges). False without memory.
+ */
 bool kofn_graph_is_root(const struct kofn_graph *graph, uint32_t node);
 
-/* Whether it is, found out: O(nodes (nodes + edges)). */
-bool kofn_graph_acyclic(const struct kofn_graph *graph);
+/* ---- graph_file.c uses it, too; O(nodes + edges) ---- */
 
-/* ---- graph_file.c uses it, too ---- */
+/* The smallest rank that is a root, to @root; KOFN_ROOT_ANY if there is none. KOFN_NO_MEMORY; not
+ * logged.
+ */
+int kofn_graph_first_root(const struct kofn_graph *graph, uint32_t *root);
+
+/* Finds out whether mass runs in cycles: graph->acyclic. KOFN_NO_MEMORY; not logged. */
+int kofn_graph_find_cycles(struct kofn_graph *graph);
+
+/* Sorts its edges by node. KOFN_NO_MEMORY, and the graph is freed; logged. */
+int kofn_graph_index(struct kofn_graph *graph, const struct kofn_log *log);
 
 /* A graph without edges, with room for @models and @masses of them. KOFN_NO_MEMORY; logged. */
 int kofn_graph_reserve(uint32_t nodes, size_t models, size_t masses, const struct kofn_log *log,

@@ -160,22 +160,42 @@ static size_t take_edges(const double *matrix, size_t n, double *own, struct kof
 
 static int choose_root(const struct reader *reader, uint32_t root, struct kofn_graph *graph)
 {
-    if (root != KOFN_ROOT_ANY) {
-        graph->root = root;
-        if (root < graph->nodes && kofn_graph_is_root(graph, root))
-            return 0;
+    int rc;
+
+    graph->root = root;
+    if (root != KOFN_ROOT_ANY && (root >= graph->nodes || !kofn_graph_is_root(graph, root)))
         return kofn_error(reader->log, KOFN_INVALID,
                           "%s: rank %u is no root: models from it do not reach everybody by W, or "
                           "mass from everybody does not reach it by A",
                           reader->name, root);
-    }
-    for (graph->root = 0; graph->root < graph->nodes; graph->root++)
-        if (kofn_graph_is_root(graph, graph->root))
-            return 0;
+    if (root != KOFN_ROOT_ANY)
+        return 0;
+    rc = kofn_graph_first_root(graph, &graph->root);
+    if (rc)
+        return kofn_error(reader->log, rc, "%s: a root of %u workers", reader->name, graph->nodes);
+    if (graph->root != KOFN_ROOT_ANY)
+        return 0;
     return kofn_error(reader->log, KOFN_INVALID,
                       "%s: W and A have no common root: no node's models reach everybody by W "
                       "whom mass from everybody reaches by A",
                       reader->name);
+}
+
+/* What follows from the edges. */
+static int complete(const struct reader *reader, uint32_t root, struct kofn_graph *graph)
+{
+    int rc = kofn_graph_index(graph, reader->log);
+
+    if (rc)
+        return rc;
+    rc = kofn_graph_find_cycles(graph);
+    if (rc)
+        kofn_error(reader->log, rc, "%s: cycles of %u workers", reader->name, graph->nodes);
+    else
+        rc = choose_root(reader, root, graph);
+    if (rc)
+        kofn_graph_free(graph);
+    return rc;
 }
 
 static int read_both(struct reader *reader, double *w, double *a)
@@ -217,10 +237,7 @@ int kofn_graph_parse(const char *text, size_t length, const char *name, uint32_t
     if (!rc) {
         graph->model_count = take_edges(w, n, graph->own_model, graph->models);
         graph->mass_count = take_edges(w + n * n, n, graph->own_mass, graph->masses);
-        graph->acyclic = kofn_graph_acyclic(graph);
-        rc = choose_root(&reader, root, graph);
-        if (rc)
-            kofn_graph_free(graph);
+        rc = complete(&reader, root, graph);
     }
     free(w);
     return rc;

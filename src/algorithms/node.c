@@ -25,50 +25,58 @@ void kofn_node_tell(struct kofn_node *node, enum kofn_edge_kind kind)
 
 /* ---- edges ---- */
 
-static void count_edges(struct kofn_node *node, const struct kofn_graph_edge *edges, size_t count)
+static uint32_t degree(const struct kofn_graph_ends *ends, uint32_t node)
 {
-    for (size_t i = 0; i < count; i++) {
-        node->in_count += edges[i].to == node->rank;
-        node->out_count += edges[i].from == node->rank;
+    return ends->first[node + 1] - ends->first[node];
+}
+
+static void take_ins(struct kofn_node *node, enum kofn_edge_kind kind,
+                     const struct kofn_graph_edge *edges, const struct kofn_graph_ends *ends)
+{
+    for (uint32_t i = ends->first[node->rank]; i < ends->first[node->rank + 1]; i++) {
+        const struct kofn_graph_edge *edge = &edges[ends->places[i]];
+
+        node->in[node->in_count++] =
+            (struct kofn_node_in){.from = edge->from, .kind = kind, .weight = (float)edge->weight};
     }
 }
 
-static void take_edges(struct kofn_node *node, enum kofn_edge_kind kind,
-                       const struct kofn_graph_edge *edges, size_t count)
+static void take_outs(struct kofn_node *node, enum kofn_edge_kind kind,
+                      const struct kofn_graph_edge *edges, const struct kofn_graph_ends *ends)
 {
-    float weight;
+    for (uint32_t i = ends->first[node->rank]; i < ends->first[node->rank + 1]; i++) {
+        const struct kofn_graph_edge *edge = &edges[ends->places[i]];
 
-    for (size_t i = 0; i < count; i++) {
-        weight = (float)edges[i].weight;
-        if (edges[i].to == node->rank)
-            node->in[node->in_count++] =
-                (struct kofn_node_in){.from = edges[i].from, .kind = kind, .weight = weight};
-        if (edges[i].from == node->rank)
-            node->out[node->out_count++] =
-                (struct kofn_node_out){.to = edges[i].to, .kind = kind, .share = weight};
+        node->out[node->out_count++] =
+            (struct kofn_node_out){.to = edge->to, .kind = kind, .share = (float)edge->weight};
     }
 }
 
 static int open_edges(struct kofn_node *node, const struct kofn_graph *graph)
 {
-    size_t models = node->ops->models ? graph->model_count : 0;
-    size_t masses = node->ops->masses ? graph->mass_count : 0;
-    uint32_t most;
+    bool models = node->ops->models, masses = node->ops->masses;
+    uint32_t ins = (models ? degree(&graph->models_to, node->rank) : 0) +
+                   (masses ? degree(&graph->masses_to, node->rank) : 0);
+    uint32_t outs = (models ? degree(&graph->models_from, node->rank) : 0) +
+                    (masses ? degree(&graph->masses_from, node->rank) : 0);
+    uint32_t most = KOFN_MAX(ins, outs) + 1;
 
-    count_edges(node, graph->models, models);
-    count_edges(node, graph->masses, masses);
-    most = KOFN_MAX(node->in_count, node->out_count) + 1;
-    node->in = calloc(node->in_count + 1u, sizeof(*node->in));
-    node->out = calloc(node->out_count + 1u, sizeof(*node->out));
+    node->in = calloc(ins + 1u, sizeof(*node->in));
+    node->out = calloc(outs + 1u, sizeof(*node->out));
     node->slots = calloc(most, sizeof(*node->slots));
     node->vectors = calloc(2 * (size_t)most, sizeof(*node->vectors));
     node->weights = calloc(most, sizeof(*node->weights));
     if (!node->in || !node->out || !node->slots || !node->vectors || !node->weights)
         return KOFN_NO_MEMORY;
     node->lists = most;
-    node->in_count = node->out_count = 0;
-    take_edges(node, KOFN_EDGE_MODEL, graph->models, models);
-    take_edges(node, KOFN_EDGE_MASS, graph->masses, masses);
+    if (models) {
+        take_ins(node, KOFN_EDGE_MODEL, graph->models, &graph->models_to);
+        take_outs(node, KOFN_EDGE_MODEL, graph->models, &graph->models_from);
+    }
+    if (masses) {
+        take_ins(node, KOFN_EDGE_MASS, graph->masses, &graph->masses_to);
+        take_outs(node, KOFN_EDGE_MASS, graph->masses, &graph->masses_from);
+    }
     return 0;
 }
 

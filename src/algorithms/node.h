@@ -89,8 +89,8 @@ struct kofn_node {
     struct kofn_random random; /* whom to ask */
 
     uint32_t in_count, out_count, lists;
-    struct kofn_node_in *in;   /* owned */
-    struct kofn_node_out *out; /* owned */
+    struct kofn_node_in *in;   /* models, then masses, as they are in the graph; owned */
+    struct kofn_node_out *out; /* the same; owned */
     const float **slots;       /* what steps work on; owned */
     float **vectors;           /* the same */
     float *weights;            /* the same */
@@ -145,6 +145,11 @@ uint32_t kofn_node_in_edge(const struct kofn_node *node, uint32_t from, enum kof
  *     sum of z + sum over edges of (given - taken in) - sum of g = 0.
  * Adds this node's part of the left side to @sum, and how large its terms are to @scale
  * (node->parameters elements each).
+ *
+ * What it proves is the arithmetic of the nodes: that rounding has eaten no mass. Whatever lies in
+ * a slot is what is taken in, and what was given and never arrives is still given: a carrier that
+ * loses, tears or mixes up messages does not violate it. That what is taken in is what was given
+ * has to be compared link by link: once nothing is under way, `consumed` there is `sum` here.
  */
 void kofn_node_residual(const struct kofn_node *node, double *sum, double *scale);
 

@@ -359,15 +359,28 @@ static int open_peer(struct kofn_peers *peers, uint32_t rank)
     return 0;
 }
 
-static void find_edges(struct kofn_peers *peers)
+/* The receiver's edge of each of @edges: nodes have theirs in the order of the graph. */
+static void join_edges(struct kofn_peers *peers, const struct kofn_graph_edge *edges, size_t count,
+                       uint32_t *in, uint32_t *out)
 {
-    for (uint32_t rank = 0; rank < peers->count; rank++)
-        for (uint32_t i = 0; i < peers->list[rank].node.out_count; i++) {
-            const struct kofn_node_out *out = &peers->list[rank].node.out[i];
+    for (size_t i = 0; i < count; i++)
+        peers->list[edges[i].from].links[out[edges[i].from]++].in = in[edges[i].to]++;
+}
 
-            peers->list[rank].links[i].in =
-                kofn_node_in_edge(&peers->list[out->to].node, rank, out->kind);
-        }
+static int find_edges(struct kofn_peers *peers)
+{
+    const struct kofn_graph *graph = peers->attr.graph;
+    const struct kofn_node_ops *ops = peers->attr.algorithm->peers;
+    uint32_t *in = calloc(2 * (size_t)peers->count, sizeof(*in));
+
+    if (!in)
+        return kofn_error(peers->log, KOFN_NO_MEMORY, "simulation: %u peers", peers->count);
+    if (ops->models)
+        join_edges(peers, graph->models, graph->model_count, in, in + peers->count);
+    if (ops->masses)
+        join_edges(peers, graph->masses, graph->mass_count, in, in + peers->count);
+    free(in);
+    return 0;
 }
 
 static int open_parts(struct kofn_peers *peers)
@@ -383,9 +396,7 @@ static int open_parts(struct kofn_peers *peers)
         return kofn_error(peers->log, KOFN_NO_MEMORY, "simulation: %u peers", peers->count);
     for (uint32_t rank = 0; rank < peers->count && !rc; rank++)
         rc = open_peer(peers, rank);
-    if (!rc)
-        find_edges(peers);
-    return rc;
+    return rc ? rc : find_edges(peers);
 }
 
 int kofn_peers_open(const struct kofn_peers_attr *attr, struct kofn_peers **peers_p)

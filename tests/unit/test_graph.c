@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "algorithms/graph.h"
+#include "base/random.h"
 #include "tests/lib/caught_log.h"
 
 /* Rows of W and columns of A, of edges and what stays. */
@@ -60,7 +61,81 @@ static void test_cycles(void)
         struct kofn_graph graph;
 
         CU_ASSERT_FATAL(!kofn_graph_make((enum kofn_graph_kind)kind, 6, 2, NULL, &graph));
-        CU_ASSERT_EQUAL(kofn_graph_acyclic(&graph), kind <= KOFN_GRAPH_LINE);
+        CU_ASSERT_EQUAL(graph.acyclic, kind <= KOFN_GRAPH_LINE);
+        CU_ASSERT(!kofn_graph_find_cycles(&graph));
+        CU_ASSERT_EQUAL(graph.acyclic, kind <= KOFN_GRAPH_LINE);
+        kofn_graph_free(&graph);
+    }
+}
+
+/* Adds an edge to either list. */
+static void add(struct kofn_graph_edge *edges, size_t *count, uint32_t from, uint32_t to)
+{
+    edges[(*count)++] = (struct kofn_graph_edge){from, to, 1};
+}
+
+/* The smallest root is the smallest node that is one, and mass runs in cycles if some node gets
+ * back what it gave: random graphs, against what walking from every node finds.
+ */
+static void test_random_graphs(void)
+{
+    enum { NODES = 6 };
+    struct kofn_random random;
+    uint32_t none = 0, cyclic = 0;
+
+    kofn_random_seed(&random, 1, 1);
+    for (int n = 0; n < 2000; n++) {
+        bool to[NODES][NODES] = {{false}}, cycles = false;
+        uint32_t expected = KOFN_ROOT_ANY, found;
+        struct kofn_graph graph;
+
+        CU_ASSERT_FATAL(!kofn_graph_reserve(NODES, NODES * NODES, NODES * NODES, NULL, &graph));
+        for (uint32_t i = 0; i < NODES * NODES; i++) {
+            if (i / NODES != i % NODES && kofn_random_uniform(&random) < 0.3)
+                add(graph.models, &graph.model_count, i / NODES, i % NODES);
+            if (i / NODES == i % NODES || kofn_random_uniform(&random) >= 0.25)
+                continue;
+            add(graph.masses, &graph.mass_count, i / NODES, i % NODES);
+            to[i / NODES][i % NODES] = true;
+        }
+        CU_ASSERT_FATAL(!kofn_graph_index(&graph, NULL));
+        for (uint32_t node = NODES; node-- > 0;)
+            if (kofn_graph_is_root(&graph, node))
+                expected = node;
+        CU_ASSERT(!kofn_graph_first_root(&graph, &found));
+        CU_ASSERT_EQUAL(found, expected);
+        for (int k = 0; k < NODES; k++)
+            for (int i = 0; i < NODES; i++)
+                for (int j = 0; j < NODES; j++)
+                    to[i][j] |= to[i][k] && to[k][j];
+        for (int i = 0; i < NODES; i++)
+            cycles |= to[i][i];
+        CU_ASSERT(!kofn_graph_find_cycles(&graph));
+        CU_ASSERT_EQUAL(graph.acyclic, !cycles);
+        none += expected == KOFN_ROOT_ANY;
+        cyclic += cycles;
+        kofn_graph_free(&graph);
+    }
+    CU_ASSERT(none > 100 && none < 1900);
+    CU_ASSERT(cyclic > 100 && cyclic < 1900);
+}
+
+/* The largest graphs are made, walked and joined in time that grows with their edges: the line is
+ * the worst case of whoever looks for one more node at a time.
+ */
+static void test_large_graphs(void)
+{
+    enum { NODES = 100000 };
+
+    for (int kind = KOFN_GRAPH_STAR; kind <= KOFN_GRAPH_BOTH_WAYS; kind++) {
+        struct kofn_graph graph;
+        uint32_t root;
+
+        CU_ASSERT_FATAL(!kofn_graph_make((enum kofn_graph_kind)kind, NODES, 0, NULL, &graph));
+        CU_ASSERT(kofn_graph_is_root(&graph, 0));
+        CU_ASSERT(!kofn_graph_first_root(&graph, &root));
+        CU_ASSERT_EQUAL(root, 0);
+        CU_ASSERT(!kofn_graph_find_cycles(&graph));
         CU_ASSERT_EQUAL(graph.acyclic, kind <= KOFN_GRAPH_LINE);
         kofn_graph_free(&graph);
     }
@@ -139,6 +214,8 @@ void kofn_suite_graph(void)
     CU_add_test(suite, "built-in graphs", test_built_in_graphs);
     CU_add_test(suite, "only the root of a tree is one", test_only_the_root_of_a_tree_is_one);
     CU_add_test(suite, "cycles", test_cycles);
+    CU_add_test(suite, "random graphs", test_random_graphs);
+    CU_add_test(suite, "large graphs", test_large_graphs);
     CU_add_test(suite, "file", test_file);
     CU_add_test(suite, "bad files", test_bad_files);
 }

@@ -282,6 +282,79 @@ static double violation(const struct world *world, uint32_t lost)
     return fmax(fabs(sum[0]) / scale[0], fabs(sum[1]) / scale[1]);
 }
 
+/* One activation of @rank; what it sends lands at once. */
+static void activate(struct world *world, uint32_t rank)
+{
+    struct kofn_node *node = &world->peers[rank].node;
+    float g[2];
+
+    kofn_node_begin(node);
+    slope(rank, node->point, g);
+    kofn_node_finish(node, g);
+    take_off(world, rank, 0);
+    while (world->landed < world->started)
+        land(world);
+}
+
+/* What is left of the law once nothing is under way: all that was ever given along a link has been
+ * taken in, bit for bit, and all trackers together are all gradients.
+ */
+static void check_drained(const struct world *world)
+{
+    double z = 0, g = 0, scale = 0;
+
+    for (uint32_t rank = 0; rank < world->graph->nodes; rank++) {
+        const struct kofn_node *node = &world->peers[rank].node;
+
+        z += (double)node->z[0];
+        g += (double)node->g[0];
+        scale += fabs((double)node->g[0]);
+        for (uint32_t i = 0; i < node->out_count; i++) {
+            const struct kofn_node *to = &world->peers[node->out[i].to].node;
+            uint32_t edge = edge_at(world, rank, &node->out[i]);
+
+            if (node->out[i].kind == KOFN_EDGE_MASS)
+                CU_ASSERT(!memcmp(to->in[edge].consumed, node->out[i].sum, 2 * sizeof(float)));
+        }
+    }
+    CU_ASSERT_DOUBLE_EQUAL(z, g, 1e-5 * (scale + 1));
+}
+
+/* Peers that activate at random, half of whose messages are lost: then none is lost any more, and
+ * each makes a last activation, leaves first, so that all mass comes to the root. (Places of a tree
+ * are in that order, and mass runs in no cycles: it comes to rest.)
+ */
+static void test_drained(void)
+{
+    static const enum kofn_graph_kind kinds[] = {KOFN_GRAPH_STAR, KOFN_GRAPH_TREE, KOFN_GRAPH_LINE};
+    struct world *world = calloc(1, sizeof(*world));
+    struct kofn_random random;
+    struct kofn_graph graph;
+
+    CU_ASSERT_FATAL(world != NULL);
+    kofn_random_seed(&random, 3, 1);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(kinds); i++) {
+        uint64_t lost = 0;
+
+        CU_ASSERT_FATAL(!kofn_graph_make(kinds[i], 7, 0, NULL, &graph));
+        world_open(world, &graph);
+        for (uint32_t rank = 0; rank < 7; rank++)
+            world->attrs[rank].loss = 0.5;
+        for (int n = 0; n < 4000; n++)
+            activate(world, (uint32_t)kofn_random_below(&random, 7));
+        for (uint32_t rank = 7; rank-- > 0;) {
+            world->attrs[rank].loss = 0;
+            activate(world, rank);
+            lost += world->peers[rank].lost;
+        }
+        CU_ASSERT(lost > 1000);
+        check_drained(world);
+        world_close(world);
+        kofn_graph_free(&graph);
+    }
+    free(world);
+}
+
 /* A receiver that sleeps holds the credits: its neighbours leave messages out, and once it is awake
  * nothing is missing.
  */
@@ -367,6 +440,7 @@ void kofn_suite_peer_cross(void)
     CU_pSuite suite = CU_add_suite("peer_cross", NULL, NULL);
 
     CU_add_test(suite, "the same history", test_same_history);
+    CU_add_test(suite, "drained", test_drained);
     CU_add_test(suite, "no credit", test_no_credit);
     CU_add_test(suite, "a lost neighbour", test_lost_neighbour);
 }
