@@ -62,6 +62,7 @@ struct kofn_conf {
     /* the machine */
     const struct kofn_transport_ops *transport;
     const char *transport_options; /* KEY=VALUE with spaces between them, or NULL */
+    const char *connect;           /* of verbs: how connections are made; NULL = not said */
     uint32_t merge_threads;
     int pin; /* enum kofn_pin */
 

@@ -60,6 +60,14 @@ static const char *collective_word(size_t index)
     return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
 }
 
+/* How verbs makes connections: as its option `connect` has it. */
+static const char *connect_word(size_t index)
+{
+    static const char *const words[] = {"tcp", "rdmacm"};
+
+    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
+}
+
 /* `self` is inside one thread and so for tests, not for jobs. */
 static const char *transport_name(size_t index)
 {
@@ -456,6 +464,16 @@ const struct kofn_option kofn_option_table[] = {
      .flags = KOFN_OPTION_REPEATS,
      .parse = kofn_option_text,
      .offset = FIELD(transport_options)},
+    {.name = "connect",
+     .argument = "HOW",
+     .doc =
+         "verbs: connections are made by what the control connection tells (tcp), or by the RDMA "
+         "connection manager; workers do as their server",
+     .group = MACHINE,
+     .commands = KOFN_FOR_SERVER | KOFN_FOR_WORK,
+     .choice = connect_word,
+     .parse = kofn_option_name,
+     .offset = FIELD(connect)},
     {.name = "merge-threads",
      .argument = "N",
      .value = "1",

@@ -37,6 +37,7 @@ struct kofn_perf_conf {
     const char *host;                       /* of the server; NULL = this is it */
     const struct kofn_transport_ops *ops;   /* the transport */
     char options[KOFN_PERF_OPTIONS_BYTES];  /* of the transport */
+    const char *connect;                    /* how verbs is to connect; NULL = not said */
     uint64_t port;                          /* of the control connection */
     uint64_t sizes[KOFN_PERF_SIZES], count; /* bytes of payload */
     uint64_t iterations;

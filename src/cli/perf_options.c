@@ -17,6 +17,7 @@
 enum {
     OPT_TRANSPORT = 256,
     OPT_OPTION,
+    OPT_CONNECT,
     OPT_WRITERS,
     OPT_WAIT_FOR,
     OPT_FIRST,
@@ -34,6 +35,7 @@ static const char letters[] = ":d:i:x:m:S:T:u:I:Rp:s:an:et:Fh";
 static const struct option flags[] = {
     {"transport", required_argument, NULL, OPT_TRANSPORT},
     {"transport-option", required_argument, NULL, OPT_OPTION},
+    {"connect", required_argument, NULL, OPT_CONNECT},
     {"ib-dev", required_argument, NULL, 'd'},
     {"ib-port", required_argument, NULL, 'i'},
     {"gid-index", required_argument, NULL, 'x'},
@@ -100,7 +102,10 @@ static void help(const struct kofn_command *command)
         "  -T, --tclass CLASS         traffic class\n"
         "  -u, --qp-timeout N         4.096 us * 2^N until what is not acknowledged is sent again\n"
         "  -I, --inline_size BYTES    carried in the request itself, at most\n"
-        "  -R, --rdma_cm              connect with the RDMA connection manager\n"
+        "      --connect HOW          one of tcp (by what the control connection tells), rdmacm "
+        "(by\n"
+        "                             the RDMA connection manager) [as the server has it: tcp]\n"
+        "  -R, --rdma_cm              the same as --connect rdmacm\n"
         "Output, of the side that measures: of lat and bw the client, of quorum the server:\n"
         "      --report_gbits         bandwidth in Gb/s, not in MiB/s\n"
         "      --out_json             JSON instead of a table\n"
@@ -145,6 +150,20 @@ static int add_option(struct kofn_perf_conf *conf, const char *key, const char *
     if ((size_t)length >= left)
         return kofn_error(NULL, KOFN_INVALID, "perf: the options of the transport are too long");
     return 0;
+}
+
+static int set_connect(struct kofn_perf_conf *conf, const char *how)
+{
+    static const char *const ways[] = {"tcp", "rdmacm"};
+    char hint[KOFN_HINT_LENGTH];
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(ways); i++)
+        if (!strcmp(how, ways[i])) {
+            conf->connect = ways[i];
+            return add_option(conf, "connect", how);
+        }
+    return kofn_error(NULL, KOFN_INVALID, "perf: --connect: \"%.64s\" is none; %s", how,
+                      kofn_hint(hint, kofn_text(how), ways, KOFN_ARRAY_SIZE(ways)));
 }
 
 static int read_sizes(struct kofn_perf_conf *conf, const char *text)
@@ -240,7 +259,9 @@ static int set(struct kofn_perf_conf *conf, int flag, const char *text)
         return add_option(conf, key, text);
     switch (flag) {
     case 'R':
-        return add_option(conf, "connect", "rdmacm");
+        return set_connect(conf, "rdmacm");
+    case OPT_CONNECT:
+        return set_connect(conf, text);
     case OPT_OPTION:
         return add_option(conf, "", text);
     case OPT_TRANSPORT:
@@ -337,6 +358,10 @@ static int check(const struct kofn_perf_conf *conf)
         return kofn_error(NULL, KOFN_INVALID,
                           "perf: %s is within one host, and \"%.64s\" is not localhost",
                           conf->ops->name, conf->host);
+    if (conf->connect && conf->ops != kofn_transport_find("verbs"))
+        return kofn_error(NULL, KOFN_INVALID,
+                          "perf: --connect %s: is of transport verbs, and this one is %s",
+                          conf->connect, conf->ops->name);
     if (conf->wait_for > conf->writers)
         return kofn_error(NULL, KOFN_INVALID, "perf: K = %" PRIu64 " of %" PRIu64 " writers",
                           conf->wait_for, conf->writers);

@@ -58,7 +58,8 @@ static int check_peers(const struct kofn_run *run)
 /* What can be known to fail before there is a process or a file, does so here. */
 static int check(struct kofn_run *run)
 {
-    int rc = run->local ? 0 : kofn_where_server(&run->options, run->log, run->where);
+    int rc = run->local ? kofn_where_connect(&run->options, run->log)
+                        : kofn_where_server(&run->options, run->log, run->where);
 
     if (!rc)
         rc = kofn_terms_make(&run->options, run->log, &run->terms);

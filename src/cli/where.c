@@ -33,22 +33,55 @@ static bool one_host(const struct kofn_conf *conf)
     return conf->transport->capabilities & KOFN_CAP_ONE_HOST;
 }
 
-/* ---- interfaces ---- */
+/* ---- what is said to the transport ---- */
 
-/* Adds interface=LIST to what is said to the transport. */
-static int tell_transport(struct kofn_options *options, const char *list,
-                          const struct kofn_log *log)
+/* Adds KEY=VALUE: the last of several counts, so what has @precedence comes last. */
+static int tell_transport(struct kofn_options *options, const char *key, const char *value,
+                          bool precedence, const struct kofn_log *log)
 {
-    const char *before = options->conf.transport_options;
+    const char *before = options->conf.transport_options ? options->conf.transport_options : "";
+    const char *space = *before ? " " : "";
     char *text = options->transport_options;
-    int length = snprintf(text, sizeof(options->transport_options), "%s%sinterface=%s",
-                          before ? before : "", before ? " " : "", list);
+    int length = precedence ? snprintf(text, sizeof(options->transport_options), "%s%s%s=%s",
+                                       before, space, key, value)
+                            : snprintf(text, sizeof(options->transport_options), "%s=%s%s%s", key,
+                                       value, space, before);
 
-    if (length < 0 || (size_t)length >= sizeof(options->transport_options) || strchr(list, ' '))
-        return kofn_error(log, KOFN_INVALID, "interface %.64s...: not a list of interfaces", list);
+    if (length < 0 || (size_t)length >= sizeof(options->transport_options) || strchr(value, ' '))
+        return kofn_error(log, KOFN_INVALID, "%s %.64s: too long, or more than one word", key,
+                          value);
     options->conf.transport_options = text;
     return 0;
 }
+
+static int tell_interface(struct kofn_options *options, const char *list,
+                          const struct kofn_log *log)
+{
+    return tell_transport(options, "interface", list, true, log);
+}
+
+static int tell_connect(struct kofn_options *options, const struct kofn_log *log)
+{
+    enum kofn_origin own = kofn_options_value(options, "connect")->origin;
+
+    if (!options->conf.connect)
+        return 0;
+    return tell_transport(options, "connect", options->conf.connect,
+                          own >= kofn_options_value(options, "transport-option")->origin, log);
+}
+
+int kofn_where_connect(struct kofn_options *options, const struct kofn_log *log)
+{
+    const struct kofn_conf *conf = &options->conf;
+    char where[KOFN_WHERE_BYTES];
+
+    if (conf->connect && conf->transport != kofn_transport_find("verbs"))
+        return kofn_error(log, KOFN_INVALID, "%s: is of transport verbs, and this one is %s",
+                          kofn_options_where(options, "connect", where), conf->transport->name);
+    return tell_connect(options, log);
+}
+
+/* ---- interfaces ---- */
 
 static bool over_tcp(const struct kofn_conf *conf)
 {
@@ -77,7 +110,7 @@ static int take_hint(struct kofn_options *options, const struct kofn_log *log)
                  hint);
         return 0;
     }
-    rc = tell_transport(options, hint, log);
+    rc = tell_interface(options, hint, log);
     if (!rc)
         kofn_log(log, KOFN_LOG_INFO, "updates and models go over %s, as NCCL_SOCKET_IFNAME=%s says",
                  host, hint);
@@ -140,14 +173,17 @@ int kofn_where_server(struct kofn_options *options, const struct kofn_log *log,
     else
         rc = from_parts(conf, log, address);
     if (!rc && over_tcp(conf) && conf->interface)
-        return tell_transport(options, conf->interface, log);
-    return !rc && over_tcp(conf) && everywhere(address) ? take_hint(options, log) : rc;
+        rc = tell_interface(options, conf->interface, log);
+    else if (!rc && over_tcp(conf) && everywhere(address))
+        rc = take_hint(options, log);
+    return rc ? rc : kofn_where_connect(options, log);
 }
 
 int kofn_where_worker(struct kofn_options *options, const struct kofn_log *log,
                       char address[KOFN_ADDRESS_BYTES])
 {
     const struct kofn_conf *conf = &options->conf;
+    int rc = conf->interface ? tell_interface(options, conf->interface, log) : 0;
 
     if (conf->address)
         snprintf(address, KOFN_ADDRESS_BYTES, "%s", conf->address);
@@ -155,5 +191,10 @@ int kofn_where_worker(struct kofn_options *options, const struct kofn_log *log,
         snprintf(address, KOFN_ADDRESS_BYTES, LOCAL);
     else
         network_address(LOOPBACK, KOFN_PORT, address);
-    return conf->interface ? tell_transport(options, conf->interface, log) : 0;
+    if (rc)
+        return rc;
+    /* which transport it is, the server will tell, and it what is not an option of it */
+    return !is_set(options, "transport") && kofn_address_network(address)
+               ? tell_connect(options, log)
+               : kofn_where_connect(options, log);
 }

@@ -25,6 +25,11 @@ int kofn_where_server(struct kofn_options *options, const struct kofn_log *log,
 int kofn_where_worker(struct kofn_options *options, const struct kofn_log *log,
                       char address[KOFN_ADDRESS_BYTES]);
 
+/* --connect, as an option of the transport: the two functions above have called this. KOFN_INVALID
+ * (logged) if it is not one to which that means anything.
+ */
+int kofn_where_connect(struct kofn_options *options, const struct kofn_log *log);
+
 /* The transport that was asked for, by name; NULL if none was: the address, or the server, tells.
  */
 const char *kofn_where_transport(const struct kofn_options *options);

@@ -159,6 +159,14 @@ sim 2 "5Q" --delay exp:1ms --ingest 5Q
 sim 2 "not of sim" --delay exp:1ms --transport shm
 sim 1 "--record" --delay exp:1ms --record missing/trace.csv
 
+# how connections are made, where there is nothing to choose
+run 2 "is of transport verbs, and this one is shm" --connect rdmacm
+run 2 "tcp, rdmacm" --connect pigeon
+KOFN_CONNECT=rdmacm
+export KOFN_CONNECT
+run 2 "KOFN_CONNECT: is of transport verbs" --quiet
+unset KOFN_CONNECT
+
 # plans
 plan() { code=$1 text=$2; shift 2; bad "$code" "$text" plan -n 4 --json result.json "$@"; }
 plan 2 "is infinite" -a sync --delay pareto:1,1ms
@@ -195,6 +203,9 @@ side 2 "not for networks" serve -t shm --port 7
 side 2 "tcp:HOST:PORT" serve -t tcp --address shm:here
 side 2 "too large" serve -t tcp --port 65536
 side 2 "no option" serve --address "shm:bad-$$" --transport-option no-such-option=1
+side 2 "is of transport verbs, and this one is tcp" serve -t tcp --connect rdmacm
+side 2 "is of transport verbs, and this one is shm" work -n 2 --rank 0 --connect tcp
+side 2 "tcp, rdmacm" serve -t tcp --connect pigeon
 side 2 "--rank: missing" work -n 2
 side 2 "not below the number of workers" work -n 2 --rank 2
 side 2 "is not of the form" work --rank 0 --address nowhere

@@ -157,6 +157,9 @@ bad "--port" lat -p 70000
 bad "--tx-depth" lat -t 9
 bad "--wait" lat --wait soon
 bad "--timeout" lat --timeout 0
+bad "known: tcp, rdmacm" lat --connect pigeon
+bad "is of transport verbs, and this one is tcp" lat --transport tcp --connect rdmacm
+bad "is of transport verbs, and this one is shm" lat --transport shm -R
 bad "K = 5 of 4" quorum --wait-for 5
 bad "no 2 from rank 3" quorum --first 3 --here 2
 bad "is not localhost" lat --transport shm far.example
