@@ -1,14 +1,28 @@
-/* What every transport needs and none has of its own: descriptors of an offer, snapshots that are
- * kept, and entries of the table for what is not there.
+/* What every transport needs and none has of its own: descriptors of an offer, a connection that is
+ * waited for, snapshots that are kept, and entries of the table for what is not there.
  */
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "transports/transport.h"
+
+#define SLICE_NS KOFN_NS_PER_MS /* between two looks at a connection that is being made */
 
 void kofn_offer_close(const struct kofn_offer *offer)
 {
     for (uint32_t i = 0; i < offer->fd_count && offer->fd_count <= KOFN_OFFER_FDS; i++)
         close(offer->fds[i]);
+}
+
+int kofn_hub_connect(struct kofn_hub *hub, uint32_t rank, const struct kofn_offer *offer)
+{
+    int rc = hub->ops->hub_connect(hub, rank, offer);
+
+    while (rc == KOFN_AGAIN) {
+        hub->ops->hub_wait(hub, kofn_now_ns() + SLICE_NS);
+        rc = hub->ops->hub_connect(hub, rank, NULL);
+    }
+    return rc;
 }
 
 void kofn_keep_in_buffer(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp)

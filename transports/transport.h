@@ -13,6 +13,8 @@
  *   hub_admit(rank) -> offer S   --------->  endpoint_open(offer S) -> offer W
  *   hub_connect(rank, offer W)   --------->  may post
  *
+ * Where more is to be exchanged than two offers, hub_connect() says so and is called again.
+ *
  * Threads: a hub is used by one thread, an endpoint by one thread; both may be in one process.
  * Errors: 0 or a negative status; an error of one worker's connection is KOFN_GONE for its rank and
  * leaves the others alone. Every call returns in bounded time; only the two wait calls sleep, and
@@ -158,7 +160,10 @@ struct kofn_transport_ops {
     int (*hub_admit)(struct kofn_hub *hub, uint32_t rank, uint32_t epoch, struct kofn_offer *offer);
 
     /* The worker has answered with @offer (descriptors owned by the hub from here on): it may post
-     * after this. */
+     * after this. Returns KOFN_AGAIN while the connection is being made, and is then to be called
+     * again, with NULL, until it returns something else: no later than attr.peer_timeout after the
+     * first call, and with a message unless that is 0. hub_evict() ends it, too.
+     */
     int (*hub_connect)(struct kofn_hub *hub, uint32_t rank, const struct kofn_offer *offer);
 
     /* Takes @rank out: from here on nothing of it is polled, and nothing it still writes can reach
@@ -283,6 +288,9 @@ const struct kofn_transport_ops *kofn_transport_at(size_t index);
  */
 bool kofn_transport_option(const char *options, const char **rest, struct kofn_text *key,
                            struct kofn_text *value);
+
+/* hub_connect() to its end, waiting for that: for those who have nothing else to do (nosys.c). */
+int kofn_hub_connect(struct kofn_hub *hub, uint32_t rank, const struct kofn_offer *offer);
 
 /* Closes the descriptors of an offer; whoever owns it and is done with it calls this. */
 void kofn_offer_close(const struct kofn_offer *offer);

@@ -87,7 +87,7 @@ int kofn_perf_admit(const struct kofn_perf_link *link, uint32_t rank)
     if (rc)
         return rc;
     offer = get_offer(&message, &fds);
-    rc = ops->hub_connect(link->hub, rank, &offer);
+    rc = kofn_hub_connect(link->hub, rank, &offer);
     message = (struct kofn_wire){.type = KOFN_WIRE_GO};
     return rc ? rc : kofn_perf_send(link, &message, NULL);
 }

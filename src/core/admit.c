@@ -214,15 +214,17 @@ bool kofn__admit_awaits(const struct kofn_server *server, uint64_t now)
 const char *kofn__admit_return(struct kofn_server *server, uint32_t rank, uint32_t epoch,
                                uint32_t finished, const char *host, uint32_t pid)
 {
+    const struct kofn_member *member = &server->round.members[rank];
     struct kofn_peer *peer = &server->peers[rank];
 
     if (epoch > peer->epoch)
         return "this server knows nothing of the job that it was in";
     if (peer->expelled)
         return "it was evicted: what it published broke the rules";
-    if (peer->pid != pid || strcmp(peer->host, host))
+    if ((peer->pid != pid || strcmp(peer->host, host)) &&
+        (member->epoch == peer->epoch || member->epoch != epoch)) /* else that was no member */
         return "another process has had that rank meanwhile";
-    if (kofn_member_connected(&server->round.members[rank])) {
+    if (kofn_member_connected(member)) {
         kofn__admit_drain(server, rank);
         kofn__admit_gone(server, rank, "its connection has failed, and it comes back", true);
     }

@@ -87,6 +87,30 @@ static void refuse(struct kofn_server *server, struct kofn_guest *guest, int sta
     drop_guest(server, guest);
 }
 
+static void turn_away(struct kofn_server *server, struct kofn_guest *guest, int status,
+                      bool for_good, const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Refuses a guest for a reason that may pass. A worker that has lost its connection is not told so:
+ * a refusal would end it, while one that is hung up on comes again, as long as its patience lasts.
+ */
+static void turn_away(struct kofn_server *server, struct kofn_guest *guest, int status,
+                      bool for_good, const char *format, ...)
+{
+    char text[KOFN_WIRE_TEXT_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (for_good || !guest->returns) {
+        refuse(server, guest, status, "%s", text);
+        return;
+    }
+    kofn_log(server->log, KOFN_LOG_WARN, "%s may not join yet, and will try again: %s", guest->name,
+             text);
+    drop_guest(server, guest);
+}
+
 /* Takes in one connection. False if there is none, or none can be taken. */
 static bool accept_one(struct kofn_server *server, uint32_t place, uint64_t now)
 {
@@ -169,7 +193,7 @@ static void welcome(struct kofn_server *server, struct kofn_guest *guest)
     if (rc == KOFN_AGAIN)
         return;
     if (rc) {
-        refuse(server, guest, rc, "no slot for rank %u: %s", rank, kofn_status_text(rc));
+        turn_away(server, guest, rc, false, "no slot for rank %u: %s", rank, kofn_status_text(rc));
         return;
     }
     guest->welcomed = true;
@@ -263,7 +287,8 @@ static bool may_return(struct kofn_server *server, struct kofn_guest *guest,
              pid = guest->control->network ? message->hello.pid : guest->control->pid;
     const char *why;
 
-    if (!message->hello.epoch)
+    guest->returns = message->hello.epoch != 0;
+    if (!guest->returns)
         return true;
     why = kofn__admit_return(server, rank, message->hello.epoch, message->hello.finished,
                              message->hello.host, pid);
@@ -295,7 +320,8 @@ static void hello(struct kofn_server *server, struct kofn_guest *guest,
     if (!same_job(server, guest, message) || !may_return(server, guest, message))
         return;
     if (rank_taken(server, rank, now, &host, &pid)) {
-        refuse(server, guest, KOFN_INVALID, "rank %u is taken by pid %u (%s)", rank, pid, host);
+        turn_away(server, guest, KOFN_INVALID, false, "rank %u is taken by pid %u (%s)", rank, pid,
+                  host);
         return;
     }
     guest->hello = *message;
@@ -331,26 +357,24 @@ static void say_joined(const struct kofn_server *server, uint32_t rank)
                  peer->pid);
 }
 
-/* The guest has its slot and has answered: it is a member from here on. */
-static void ready(struct kofn_server *server, struct kofn_guest *guest,
-                  const struct kofn_wire *message, struct kofn_fds *fds, uint64_t now)
+/* Goes on with the connection of a guest that has answered with @offer (NULL: it has, before): once
+ * that is made it is a member.
+ */
+static void connect_guest(struct kofn_server *server, struct kofn_guest *guest,
+                          const struct kofn_offer *offer, uint64_t now)
 {
     uint32_t rank = guest->hello.hello.rank;
     struct kofn_peer *peer = &server->peers[rank];
-    struct kofn_offer offer = {.length = message->offer.length, .fd_count = fds->count};
     struct kofn_wire go = {.type = KOFN_WIRE_GO};
+    int rc = kofn__admit_member(server, rank, offer, now);
 
-    memcpy(offer.bytes, message->offer.bytes, message->offer.length);
-    memcpy(offer.fds, fds->fds, sizeof(int) * fds->count);
-    if (!watch_process(peer, guest->control)) {
-        refuse(server, guest, KOFN_SYSTEM, "rank %u: its process cannot be watched: %s", rank,
-               strerror(errno));
+    guest->connecting = rc == KOFN_AGAIN;
+    if (rc == KOFN_AGAIN)
         return;
-    }
-    fds->count = 0; /* the hub owns them now */
-    if (kofn__admit_member(server, rank, &offer, now)) {
-        refuse(server, guest, KOFN_PROTOCOL, "rank %u: its end of the transport cannot be used",
-               rank);
+    if (rc) {
+        turn_away(server, guest, rc, rc == KOFN_PROTOCOL || rc == KOFN_UNSUPPORTED,
+                  "rank %u: its end of the transport cannot be used: %s", rank,
+                  kofn_status_text(rc));
         return;
     }
     peer->control = guest->control;
@@ -358,6 +382,26 @@ static void ready(struct kofn_server *server, struct kofn_guest *guest,
     kofn__admit_watch(server, peer->control->fd, KOFN_WATCHED_PEER, rank, EPOLL_CTL_MOD);
     kofn_channel_send(peer->control, &go, NULL);
     say_joined(server, rank);
+}
+
+/* The guest has its slot and has answered. */
+static void ready(struct kofn_server *server, struct kofn_guest *guest,
+                  const struct kofn_wire *message, struct kofn_fds *fds, uint64_t now)
+{
+    uint32_t rank = guest->hello.hello.rank;
+    struct kofn_offer offer = {.length = message->offer.length, .fd_count = fds->count};
+
+    memcpy(offer.bytes, message->offer.bytes, message->offer.length);
+    memcpy(offer.fds, fds->fds, sizeof(int) * fds->count);
+    if (!watch_process(&server->peers[rank], guest->control)) {
+        refuse(server, guest, KOFN_SYSTEM, "rank %u: its process cannot be watched: %s", rank,
+               strerror(errno));
+        return;
+    }
+    fds->count = 0; /* the hub owns them now */
+    connect_guest(server, guest, &offer, now);
+    if (guest->connecting) /* the transport keeps to the peer's time-out; this is not to be hit */
+        guest->deadline = kofn_deadline(now, server->attr.peer_timeout + GUEST_NS);
 }
 
 void kofn__guests_event(struct kofn_server *server, uint32_t index, uint64_t now)
@@ -379,7 +423,7 @@ void kofn__guests_event(struct kofn_server *server, uint32_t index, uint64_t now
         drop_guest(server, guest);
     else if (!guest->greeted && message.type == KOFN_WIRE_HELLO)
         hello(server, guest, &message, now);
-    else if (guest->welcomed && message.type == KOFN_WIRE_READY)
+    else if (guest->welcomed && !guest->connecting && message.type == KOFN_WIRE_READY)
         ready(server, guest, &message, &fds, now);
     else
         refuse(server, guest, KOFN_PROTOCOL, "its message is out of turn");
@@ -420,12 +464,14 @@ static void look_after(struct kofn_server *server, struct kofn_guest *guest, uin
         if (guest->welcomed) /* the rest of the handshake has its own time */
             guest->deadline = now + GUEST_NS;
     }
+    if (guest->connecting)
+        connect_guest(server, guest, NULL, now);
     if (!guest->control || now < guest->deadline)
         return;
     if (guest->greeted && !guest->welcomed)
-        refuse(server, guest, KOFN_TIMEOUT,
-               "pid %u, which had rank %u before, may still write to its slot",
-               server->peers[guest->hello.hello.rank].pid, guest->hello.hello.rank);
+        turn_away(server, guest, KOFN_TIMEOUT, false,
+                  "pid %u, which had rank %u before, may still write to its slot",
+                  server->peers[guest->hello.hello.rank].pid, guest->hello.hello.rank);
     else
         give_up(server, guest);
 }

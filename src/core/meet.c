@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-enum stage { STAGE_NONE, STAGE_ASKED, STAGE_ANSWERED, STAGE_DONE, STAGE_LOST };
+enum stage { STAGE_NONE, STAGE_ASKED, STAGE_ANSWERED, STAGE_CONNECTING, STAGE_DONE, STAGE_LOST };
 
 /* An out-edge: this peer asks. */
 struct kofn_meet_edge {
@@ -240,6 +240,21 @@ static int welcome(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
     return rc ? hung_up(meeting, "a neighbour", rc) : 0;
 }
 
+/* Goes on with the connection of a guest that has answered with @offer (NULL: it has, before). */
+static int connect_guest(struct kofn_meeting *meeting, struct kofn_meet_guest *guest,
+                         const struct kofn_offer *offer)
+{
+    struct kofn_wire go = {.type = KOFN_WIRE_GO};
+    int rc = kofn_peer_connect(meeting->peer, guest->edge, offer);
+
+    guest->stage = STAGE_CONNECTING;
+    if (rc)
+        return rc;
+    guest->stage = STAGE_DONE;
+    rc = kofn_channel_send(guest->control, &go, NULL);
+    return rc ? hung_up(meeting, "a neighbour", rc) : 0;
+}
+
 static int step_in(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
 {
     struct kofn_wire message;
@@ -249,19 +264,16 @@ static int step_in(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
 
     if (guest->stage == STAGE_ASKED)
         rc = welcome(meeting, guest);
-    if (rc || guest->stage != STAGE_ANSWERED)
-        return rc == KOFN_AGAIN ? 0 : rc;
-    rc = expect(meeting, guest->control, "a neighbour", KOFN_WIRE_READY, &message, &fds);
-    if (rc)
-        return rc == KOFN_AGAIN ? 0 : rc;
-    offer = get_offer(&message, &fds);
-    rc = kofn_peer_connect(meeting->peer, guest->edge, &offer);
-    if (rc)
-        return rc;
-    message.type = KOFN_WIRE_GO;
-    rc = kofn_channel_send(guest->control, &message, NULL);
-    guest->stage = STAGE_DONE;
-    return rc ? hung_up(meeting, "a neighbour", rc) : 0;
+    if (!rc && guest->stage == STAGE_CONNECTING)
+        rc = connect_guest(meeting, guest, NULL);
+    if (!rc && guest->stage == STAGE_ANSWERED) {
+        rc = expect(meeting, guest->control, "a neighbour", KOFN_WIRE_READY, &message, &fds);
+        if (!rc) {
+            offer = get_offer(&message, &fds);
+            rc = connect_guest(meeting, guest, &offer);
+        }
+    }
+    return rc == KOFN_AGAIN ? 0 : rc;
 }
 
 static int accept_guests(struct kofn_meeting *meeting)

@@ -51,7 +51,9 @@ struct kofn_peer_end {
 int kofn_peer_open(const struct kofn_peer_attr *attr, struct kofn_peer_end *peer);
 void kofn_peer_close(struct kofn_peer_end *peer);
 
-/* The handshake of in-edge @index: gives the neighbour an offer; takes its answer. */
+/* The handshake of in-edge @index: gives the neighbour an offer; takes its answer: KOFN_AGAIN while
+ * the connection is being made, and then to be called again with NULL.
+ */
 int kofn_peer_admit(struct kofn_peer_end *peer, uint32_t index, const struct kofn_path *path,
                     struct kofn_offer *offer);
 int kofn_peer_connect(struct kofn_peer_end *peer, uint32_t index, const struct kofn_offer *answer);

@@ -10,9 +10,11 @@
 
 #include "core/worker.h"
 
-#define CONNECT_NS KOFN_NS_PER_S          /* for one attempt to reach the server */
-#define HANDSHAKE_NS (12 * KOFN_NS_PER_S) /* more than the server takes for one */
-#define PAUSE_NS (50 * KOFN_NS_PER_MS)    /* between the first attempts */
+#define CONNECT_NS KOFN_NS_PER_S /* for one attempt to reach the server */
+#define HANDSHAKE_NS                                                                               \
+    (22 * KOFN_NS_PER_S) /* more than the server takes for one: 5 s twice, its time-out of         \
+                            10 s where the transport has more to exchange than offers */
+#define PAUSE_NS (50 * KOFN_NS_PER_MS) /* between the first attempts */
 #define PAUSE_MAX_NS KOFN_NS_PER_S
 
 bool kofn__worker_breaks(struct kofn_worker *worker)

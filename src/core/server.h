@@ -73,6 +73,8 @@ struct kofn_guest {
     char name[96];                /* for messages: "pid 17", "10.0.0.7" */
     uint64_t deadline;
     bool greeted, welcomed; /* HELLO has come; WELCOME has gone out */
+    bool returns;           /* it had its rank before, and has lost its connection */
+    bool connecting;        /* READY has come, and the transport is making the connection */
     struct kofn_wire hello;
 };
 
@@ -171,7 +173,9 @@ void kofn__admit_dismiss(struct kofn_server *server);
 int kofn__admit_seat(struct kofn_server *server, uint32_t rank, uint32_t pid, const char *host,
                      struct kofn_offer *offer);
 
-/* The worker of that slot has answered with @offer: it is a member from here on. */
+/* The worker of that slot has answered with @offer: it is a member from here on. KOFN_AGAIN while
+ * its connection is being made: to be called again, with NULL.
+ */
 int kofn__admit_member(struct kofn_server *server, uint32_t rank, const struct kofn_offer *offer,
                        uint64_t now);
 

@@ -100,7 +100,7 @@ static pid_t spawn(struct world *world, uint32_t rank, void (*work)(struct kofn_
     kofn_offer_close(&offer);
     CU_ASSERT_EQUAL_FATAL(read(answers[0], &answer, sizeof(answer)), sizeof(answer));
     close(answers[0]);
-    CU_ASSERT_EQUAL_FATAL(contract_ops()->hub_connect(world->hub, rank, &answer), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_hub_connect(world->hub, rank, &answer), 0);
     return child;
 }
 

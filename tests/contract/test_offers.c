@@ -68,7 +68,7 @@ static void test_wrong_offers_are_refused(void)
     CU_ASSERT(refused(&attr, &wrong));
     endpoint = NULL;
     CU_ASSERT_EQUAL_FATAL(contract_ops()->endpoint_open(&attr, &offer, &answer, &endpoint), 0);
-    CU_ASSERT_EQUAL(contract_ops()->hub_connect(world.hub, 2, &answer), 0);
+    CU_ASSERT_EQUAL(kofn_hub_connect(world.hub, 2, &answer), 0);
     contract_ops()->endpoint_close(endpoint);
     world_close(&world);
 }
@@ -181,19 +181,19 @@ static void test_wrong_answers_are_refused(void)
         wrong = answer;
         wrong.length = length;
         CU_ASSERT(length == answer.length ||
-                  contract_ops()->hub_connect(world.hub, 1, &wrong) == KOFN_PROTOCOL);
+                  kofn_hub_connect(world.hub, 1, &wrong) == KOFN_PROTOCOL);
     }
     wrong = answer;
     memset(wrong.bytes, 0xff, sizeof(wrong.bytes));
-    CU_ASSERT_EQUAL(contract_ops()->hub_connect(world.hub, 1, &wrong), KOFN_PROTOCOL);
+    CU_ASSERT_EQUAL(kofn_hub_connect(world.hub, 1, &wrong), KOFN_PROTOCOL);
     wrong = answer;
     wrong.fd_count = 1;
     wrong.fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
-    CU_ASSERT_EQUAL(contract_ops()->hub_connect(world.hub, 1, &wrong), KOFN_PROTOCOL);
+    CU_ASSERT_EQUAL(kofn_hub_connect(world.hub, 1, &wrong), KOFN_PROTOCOL);
     CU_ASSERT_EQUAL(contract_fds(), fds);
-    CU_ASSERT_EQUAL(contract_ops()->hub_connect(world.hub, 2, &answer), KOFN_INVALID);
-    CU_ASSERT_EQUAL(contract_ops()->hub_connect(world.hub, 1, &answer), 0);
-    CU_ASSERT_EQUAL(contract_ops()->hub_connect(world.hub, 1, &answer), KOFN_INVALID);
+    CU_ASSERT_EQUAL(kofn_hub_connect(world.hub, 2, &answer), KOFN_INVALID);
+    CU_ASSERT_EQUAL(kofn_hub_connect(world.hub, 1, &answer), 0);
+    CU_ASSERT_EQUAL(kofn_hub_connect(world.hub, 1, &answer), KOFN_INVALID);
     world_publish(&world, 1, 1);
     CU_ASSERT_EQUAL(world_take(&world, 1, 1), 1);
     world_close(&world);
@@ -210,7 +210,7 @@ static void test_ranks_out_of_range_are_refused(void)
     world_open(&world, 3, 64, 2, 0);
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(ranks); i++) {
         CU_ASSERT_EQUAL(contract_ops()->hub_admit(world.hub, ranks[i], 1, &offer), KOFN_INVALID);
-        CU_ASSERT_EQUAL(contract_ops()->hub_connect(world.hub, ranks[i], &answer), KOFN_INVALID);
+        CU_ASSERT_EQUAL(kofn_hub_connect(world.hub, ranks[i], &answer), KOFN_INVALID);
         CU_ASSERT_EQUAL(contract_ops()->hub_reclaim(world.hub, ranks[i], true), KOFN_INVALID);
         CU_ASSERT_EQUAL(contract_ops()->hub_gate(world.hub, ranks[i], 1), KOFN_INVALID);
         CU_ASSERT_EQUAL(contract_ops()->hub_receipt(world.hub, ranks[i], &line), KOFN_INVALID);

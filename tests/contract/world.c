@@ -103,7 +103,7 @@ void world_join(struct world *world, uint32_t rank, uint32_t epoch)
     CU_ASSERT_EQUAL_FATAL(contract_ops()->hub_admit(world->hub, rank, epoch, &offer), 0);
     CU_ASSERT_EQUAL_FATAL(
         contract_ops()->endpoint_open(&attr, &offer, &answer, &world->endpoints[rank]), 0);
-    CU_ASSERT_EQUAL_FATAL(contract_ops()->hub_connect(world->hub, rank, &answer), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_hub_connect(world->hub, rank, &answer), 0);
     world->arrived[rank] = 0;
 }
 

@@ -14,13 +14,15 @@
 #include <stdint.h>
 
 /* How the connection manager fails, besides with the event of a step: not at all, without any event
- * from the step after the first on, by leading elsewhere, by swallowing confirmations.
+ * from the step after the first on, by leading elsewhere, by swallowing confirmations, by keeping
+ * them until it is set to something else (with an atomic store).
  */
 enum {
     FAKE_MANAGER_WORKS = -1,
     FAKE_MANAGER_SILENT = -2,
     FAKE_MANAGER_OTHER_DEVICE = -3,
-    FAKE_MANAGER_UNCONFIRMED = -4
+    FAKE_MANAGER_UNCONFIRMED = -4,
+    FAKE_MANAGER_SLOW = -5
 };
 
 /* What the device is; fake_reset() makes it what it is here. */
@@ -61,5 +63,8 @@ void fake_event(enum ibv_event_type type);
 /* Every queue pair that is connected loses its connection, as after a link that was down for long.
  */
 void fake_cut(void);
+
+/* The same of the one with this number, and of the one it is connected with. */
+void fake_cut_pair(uint32_t number);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/verbs/fake_inside.h"
@@ -341,9 +342,16 @@ int rdma_accept(struct rdma_cm_id *base, struct rdma_conn_param *param)
     return tell(base, "rdma_accept", RDMA_CM_EVENT_CONNECT_RESPONSE);
 }
 
+static int how(void)
+{
+    return __atomic_load_n(&fake_device.manager, __ATOMIC_RELAXED);
+}
+
 int rdma_establish(struct rdma_cm_id *base)
 {
-    if (fake_device.manager == FAKE_MANAGER_UNCONFIRMED)
+    while (how() == FAKE_MANAGER_SLOW)
+        nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+    if (how() == FAKE_MANAGER_UNCONFIRMED)
         return 0;
     return tell(base, "rdma_establish", RDMA_CM_EVENT_ESTABLISHED);
 }

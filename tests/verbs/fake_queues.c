@@ -364,6 +364,16 @@ void fake_cut(void)
     fake_unlock();
 }
 
+void fake_cut_pair(uint32_t number)
+{
+    fake_lock();
+    for (int i = 0; i < FAKE_OBJECTS; i++)
+        if (fake_world.pairs[i] &&
+            (fake_world.pairs[i]->remote == number || fake_world.pairs[i]->qp.qp_num == number))
+            fake_world.pairs[i]->remote = 0;
+    fake_unlock();
+}
+
 static int accept_request(struct fake_qp *pair, const struct ibv_send_wr *wr)
 {
     struct fake_send *send = &pair->ring[pair->head % pair->size];

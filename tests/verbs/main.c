@@ -67,7 +67,7 @@ static const struct kofn_suite suites[] = {
     {"fake-imm", add_imm},          {"fake-atomic", add_atomic}, {"fake-poll", add_poll},
     {"fake-no-inline", add_plain},  {"fake-rdmacm", add_rdmacm}, {"pure", verbs_add_pure},
     {"devices", verbs_add_devices}, {"cm", verbs_add_cm},        {"failures", verbs_add_failures},
-    {"faults", verbs_add_faults},
+    {"faults", verbs_add_faults},   {"jobs", verbs_add_jobs},
 };
 
 int main(int argc, char **argv)

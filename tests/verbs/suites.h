@@ -8,5 +8,6 @@ void verbs_add_devices(
 void verbs_add_cm(void); /* test_cm.c: connections over the connection manager */
 void verbs_add_failures(void); /* test_failures.c: every call that can fail does */
 void verbs_add_faults(void);   /* test_faults.c: links, devices and workers that fail meanwhile */
+void verbs_add_jobs(void);     /* test_jobs.c: a whole job, whose workers connect again */
 
 #endif

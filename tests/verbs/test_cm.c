@@ -46,7 +46,7 @@ static void join(struct couple *couple, uint64_t patience, const struct kofn_log
 {
     call(couple, patience, log);
     if (!couple->rc)
-        couple->rc = kofn_verbs.hub_connect(couple->hub, 0, &couple->answer);
+        couple->rc = kofn_hub_connect(couple->hub, 0, &couple->answer);
 }
 
 static void part(struct couple *couple)
@@ -197,9 +197,32 @@ static void test_lost_calls_end(void)
     CU_ASSERT_EQUAL_FATAL(couple.rc, 0);
     kofn_verbs.endpoint_close(couple.endpoint);
     couple.endpoint = NULL;
-    CU_ASSERT_NOT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, &couple.answer), 0);
+    CU_ASSERT_NOT_EQUAL(kofn_hub_connect(couple.hub, 0, &couple.answer), 0);
     CU_ASSERT_EQUAL(caught.count, 1);
     part(&couple);
+}
+
+/* The hub waits for nobody: what is not there yet is asked for again, by the number of the rank
+ * alone, until it is there or the member is taken out; then the rank is free again.
+ */
+static void test_hub_connects_without_waiting(void)
+{
+    struct couple couple;
+
+    fake_device.manager = FAKE_MANAGER_UNCONFIRMED;
+    call(&couple, 0, &contract_quiet);
+    CU_ASSERT_EQUAL_FATAL(couple.rc, 0);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, NULL), KOFN_INVALID);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, &couple.answer), KOFN_AGAIN);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, NULL), KOFN_AGAIN);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, &couple.answer), KOFN_INVALID);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, NULL), KOFN_AGAIN);
+    kofn_verbs.hub_evict(couple.hub, 0);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, NULL), KOFN_INVALID);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_reclaim(couple.hub, 0, false), 0);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_admit(couple.hub, 0, 2, &couple.offer), 0);
+    part(&couple);
+    fake_reset();
 }
 
 /* ---- strangers ---- */
@@ -255,7 +278,7 @@ static void test_strangers_are_refused(void)
     CU_ASSERT_EQUAL(strange_call(couple.hub, content.port, &good, sizeof(good)),
                     RDMA_CM_EVENT_REJECTED);
     CU_ASSERT(kofn_caught_one(&caught, "no worker that is being admitted"));
-    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, &couple.answer), 0);
+    CU_ASSERT_EQUAL(kofn_hub_connect(couple.hub, 0, &couple.answer), 0);
     CU_ASSERT_EQUAL(kofn_verbs.endpoint_beat(couple.endpoint, 5), 0);
     CU_ASSERT_EQUAL(kofn_hub_beat_word(couple.hub, 0), 5);
     part(&couple);
@@ -317,6 +340,7 @@ void verbs_add_cm(void)
     CONTRACT_TEST(suite, test_events_are_sentences);
     CONTRACT_TEST(suite, test_refused_calls_are_said);
     CONTRACT_TEST(suite, test_lost_calls_end);
+    CONTRACT_TEST(suite, test_hub_connects_without_waiting);
     CONTRACT_TEST(suite, test_strangers_are_refused);
     CONTRACT_TEST(suite, test_workers_call_again);
     CONTRACT_TEST(suite, test_infiniband_needs_an_address);

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "transports/verbs/hub.h"
 
-#define ACCEPT_NS (3 * KOFN_NS_PER_S) /* for a call to come, and to be confirmed */
 #define BACKLOG_MAX 1024
 
 /* An id knows whose it is: 1 + rank * 2 + lane; the one that listens, nobody's: 0. */
@@ -146,14 +145,14 @@ static void take_event(struct kofn__verbs_hub *hub, const struct kofn__verbs_cm_
         kofn__verbs_cm_text(event->type, event->status, member->refused);
 }
 
-int kofn__verbs_listen_events(struct kofn__verbs_hub *hub, uint64_t deadline)
+int kofn__verbs_listen_events(struct kofn__verbs_hub *hub)
 {
     struct kofn__verbs_cm_event event;
     int rc;
 
     if (!hub->listener.channel)
         return KOFN_AGAIN;
-    rc = kofn__verbs_cm_next(hub->listener.channel, deadline, &event);
+    rc = kofn__verbs_cm_next(hub->listener.channel, 0, &event);
     if (rc)
         return rc;
     do {
@@ -174,31 +173,6 @@ static bool is_established(const struct kofn__verbs_member *member)
     return member->established == (1u << KOFN__VERBS_PAIRS) - 1;
 }
 
-/* Waits until @done; @what: that is waited for. */
-static int await(struct kofn__verbs_hub *hub, uint32_t rank,
-                 bool (*done)(const struct kofn__verbs_member *member), const char *what,
-                 uint64_t deadline)
-{
-    struct kofn__verbs_member *member = &hub->members[rank];
-
-    while (!done(member)) {
-        int rc = kofn__verbs_listen_events(hub, deadline);
-
-        if (rc == KOFN_SYSTEM)
-            return kofn_error_errno(hub->hub.log, "verbs: %s: the connection manager fails",
-                                    hub->port.name);
-        if (member->refused[0])
-            return kofn_error(hub->hub.log, KOFN_GONE, "verbs: %s: rank %u: %s", hub->port.name,
-                              rank, member->refused);
-        if (rc && !done(member))
-            return kofn_error(hub->hub.log, KOFN_TIMEOUT,
-                              "verbs: %s: rank %u: no %s over the connection manager in %.0f s: "
-                              "GID, MTU, firewall on UDP 4791",
-                              hub->port.name, rank, what, (double)ACCEPT_NS / KOFN_NS_PER_S);
-    }
-    return 0;
-}
-
 static int accept_lane(struct kofn__verbs_hub *hub, struct kofn__verbs_member *member,
                        const struct kofn__verbs_end *theirs, uint32_t which, unsigned access)
 {
@@ -215,24 +189,52 @@ static int accept_lane(struct kofn__verbs_hub *hub, struct kofn__verbs_member *m
     return rdma_accept(id, &param) ? errno : 0;
 }
 
-int kofn__verbs_accept(struct kofn__verbs_hub *hub, uint32_t rank,
-                       const struct kofn__verbs_end *theirs, unsigned access)
+static int accept_lanes(struct kofn__verbs_hub *hub, uint32_t rank, unsigned access)
 {
     struct kofn__verbs_member *member = &hub->members[rank];
-    uint64_t deadline = kofn_now_ns() + KOFN_MIN(hub->port.peer_limit, ACCEPT_NS);
-    int rc = await(hub, rank, has_called, "call", deadline), error = 0;
+    int error = 0;
 
-    if (rc)
-        return rc;
     for (uint32_t i = 0; !error && i < KOFN__VERBS_PAIRS; i++)
-        error = accept_lane(hub, member, theirs, i, access);
-    if (error) {
-        errno = error;
-        return kofn_error_errno(hub->hub.log,
-                                "verbs: %s: rank %u: the connection manager cannot accept it",
-                                hub->port.name, rank);
+        error = accept_lane(hub, member, &member->peer, i, access);
+    member->accepted = !error;
+    errno = error;
+    return error ? kofn_error_errno(hub->hub.log,
+                                    "verbs: %s: rank %u: the connection manager cannot accept it",
+                                    hub->port.name, rank)
+                 : 0;
+}
+
+/* Nothing has come of late. */
+static int be_patient(const struct kofn__verbs_hub *hub, uint32_t rank)
+{
+    const struct kofn__verbs_member *member = &hub->members[rank];
+
+    if (kofn_now_ns() < member->connect_ns)
+        return KOFN_AGAIN;
+    return kofn_error(hub->hub.log, KOFN_TIMEOUT,
+                      "verbs: %s: rank %u: no %s over the connection manager in %.1f s: GID, MTU, "
+                      "firewall on UDP 4791",
+                      hub->port.name, rank, member->accepted ? "confirmation" : "call",
+                      (double)hub->port.peer_limit / KOFN_NS_PER_S);
+}
+
+int kofn__verbs_accept(struct kofn__verbs_hub *hub, uint32_t rank, unsigned access)
+{
+    struct kofn__verbs_member *member = &hub->members[rank];
+    int rc = kofn__verbs_listen_events(hub);
+
+    if (rc == KOFN_SYSTEM)
+        return kofn_error_errno(hub->hub.log, "verbs: %s: the connection manager fails",
+                                hub->port.name);
+    if (member->refused[0])
+        return kofn_error(hub->hub.log, KOFN_GONE, "verbs: %s: rank %u: %s", hub->port.name, rank,
+                          member->refused);
+    if (!member->accepted && has_called(member)) {
+        rc = accept_lanes(hub, rank, access);
+        if (rc)
+            return rc;
     }
-    return await(hub, rank, is_established, "confirmation", deadline);
+    return is_established(member) ? 0 : be_patient(hub, rank);
 }
 
 void kofn__verbs_accept_end(struct kofn__verbs_member *member)

@@ -214,7 +214,7 @@ static void upkeep(struct kofn__verbs_hub *hub, uint64_t now)
     if (now - hub->upkeep_ns < UPKEEP_NS)
         return;
     hub->upkeep_ns = now;
-    kofn__verbs_listen_events(hub, 0);
+    kofn__verbs_listen_events(hub);
     if (kofn__verbs_port_events(&hub->port) && !hub->lost) {
         hub->lost = true;
         for (uint32_t rank = 0; rank < hub->hub.workers; rank++)

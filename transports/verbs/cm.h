@@ -10,9 +10,11 @@
  *   worker                                        hub
  *   endpoint_open(): finds the way, calls ----->  the call waits
  *   its answer, over the control channel  ----->  hub_connect(): accepts
- *   a thread of the endpoint confirms     ----->  it is established, hub_connect() returns
+ *   a thread of the endpoint confirms     ----->  it is established: hub_connect(), called again
  *
- * Every step has a deadline.
+ * The hub waits for none of it: hub_connect() answers KOFN_AGAIN until then. Every step has a
+ * deadline; the hub's is the peer's time-out, in which the manager sends what is lost several
+ * times.
  */
 #ifndef KOFN_TRANSPORTS_VERBS_CM_H
 #define KOFN_TRANSPORTS_VERBS_CM_H

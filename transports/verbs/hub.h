@@ -82,7 +82,11 @@ struct kofn__verbs_member {
     struct kofn__verbs_memory theirs[KOFN__VERBS_MEMORIES];
     struct ibv_mr *regions[KOFN__VERBS_HUB_MEMORIES];
 
+    bool answered; /* admitted: hub_connect() has its answer, and is to go on */
+
     /* connect=rdmacm */
+    uint64_t connect_ns; /* until when it is to be established */
+    bool accepted;
     struct rdma_cm_id *ids[KOFN__VERBS_PAIRS]; /* its calls; NULL = not yet */
     uint32_t established;                      /* a bit for each of them that is */
     char refused[KOFN__VERBS_CM_TEXT];         /* why one cannot be; "" */
@@ -261,16 +265,14 @@ int kofn__verbs_hub_push(struct kofn_hub *hub, uint32_t rank, uint64_t sequence)
 int kofn__verbs_listen(struct kofn__verbs_hub *hub, const char *bind);
 void kofn__verbs_listen_end(struct kofn__verbs_hub *hub);
 
-/* Takes in what has come, or comes before @deadline (0 = now): strangers are refused. Returns 0,
- * KOFN_AGAIN if nothing has, KOFN_SYSTEM.
+/* Takes in what has come: strangers are refused. Returns 0, KOFN_AGAIN if nothing has, KOFN_SYSTEM.
  */
-int kofn__verbs_listen_events(struct kofn__verbs_hub *hub, uint64_t deadline);
+int kofn__verbs_listen_events(struct kofn__verbs_hub *hub);
 
-/* As kofn__verbs_connect(), of a worker that calls: waits for its calls and for its confirmation,
- * for seconds at most.
+/* As kofn__verbs_connect(), of a worker that calls, as far as that has come: KOFN_AGAIN until it
+ * has called, has been accepted and has confirmed that, for member.connect_ns at most.
  */
-int kofn__verbs_accept(struct kofn__verbs_hub *hub, uint32_t rank,
-                       const struct kofn__verbs_end *theirs, unsigned access);
+int kofn__verbs_accept(struct kofn__verbs_hub *hub, uint32_t rank, unsigned access);
 
 /* The member's calls are over; its queue pairs are gone. */
 void kofn__verbs_accept_end(struct kofn__verbs_member *member);

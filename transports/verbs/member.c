@@ -133,37 +133,61 @@ static int check_poll(struct kofn__verbs_hub *hub, uint32_t rank)
                       hub->port.name);
 }
 
+/* Takes in what a worker that is being admitted has answered. */
+static int take_answer(struct kofn__verbs_hub *hub, uint32_t rank, const struct kofn_offer *offer)
+{
+    struct kofn__verbs_member *member = &hub->members[rank];
+    struct kofn__verbs_offer answer;
+    const char *why = "it is not an answer to its offer";
+
+    if (kofn__verbs_offer_get(offer, false, &answer) ||
+        !kofn__verbs_offer_matches(&answer, &member->offer) ||
+        !kofn__verbs_end_valid(&answer.end, &hub->port, &why))
+        return kofn_error(hub->hub.log, KOFN_PROTOCOL, "verbs: rank %u: %s", rank, why);
+    member->peer = answer.end;
+    memcpy(member->theirs, answer.memories, sizeof(member->theirs));
+    member->connect_ns = kofn_deadline(kofn_now_ns(), hub->port.peer_limit);
+    member->answered = true;
+    return 0;
+}
+
+/* Makes the connection, as far as that is possible now. */
+static int make_connection(struct kofn__verbs_hub *hub, uint32_t rank)
+{
+    struct kofn__verbs_member *member = &hub->members[rank];
+    unsigned access =
+        IBV_ACCESS_REMOTE_WRITE | (hub->mode == KOFN__VERBS_ATOMIC ? IBV_ACCESS_REMOTE_ATOMIC : 0);
+    int rc = hub->listener.channel
+                 ? kofn__verbs_accept(hub, rank, access)
+                 : kofn__verbs_connect(&hub->port, member->lanes, &member->offer.end, &member->peer,
+                                       access, rank);
+
+    rc = rc ? rc : check_poll(hub, rank);
+    if (!rc && hub->pull && !KOFN_MIN(member->offer.end.depth, member->peer.depth))
+        rc = kofn_error(hub->hub.log, KOFN_UNSUPPORTED,
+                        "verbs: rank %u: one of the two devices allows no reads, which pull "
+                        "publication needs",
+                        rank);
+    return rc;
+}
+
 int kofn__verbs_hub_connect(struct kofn_hub *base, uint32_t rank, const struct kofn_offer *offer)
 {
     struct kofn__verbs_hub *hub = kofn__verbs_hub(base);
     struct kofn__verbs_member *member;
-    struct kofn__verbs_offer answer;
-    const char *why = "it is not an answer to its offer";
-    unsigned access =
-        IBV_ACCESS_REMOTE_WRITE | (hub->mode == KOFN__VERBS_ATOMIC ? IBV_ACCESS_REMOTE_ATOMIC : 0);
     int rc;
 
-    kofn_offer_close(offer);
-    if (rank >= base->workers || hub->members[rank].place != KOFN__VERBS_ADMITTED)
+    if (offer)
+        kofn_offer_close(offer);
+    if (rank >= base->workers || hub->members[rank].place != KOFN__VERBS_ADMITTED ||
+        hub->members[rank].answered != !offer)
         return kofn_error(base->log, KOFN_INVALID, "verbs: rank %u is not being admitted", rank);
     member = &hub->members[rank];
-    if (kofn__verbs_offer_get(offer, false, &answer) ||
-        !kofn__verbs_offer_matches(&answer, &member->offer) ||
-        !kofn__verbs_end_valid(&answer.end, &hub->port, &why))
-        return kofn_error(base->log, KOFN_PROTOCOL, "verbs: rank %u: %s", rank, why);
-    rc = hub->listener.channel ? kofn__verbs_accept(hub, rank, &answer.end, access)
-                               : kofn__verbs_connect(&hub->port, member->lanes, &member->offer.end,
-                                                     &answer.end, access, rank);
-    rc = rc ? rc : check_poll(hub, rank);
-    if (!rc && hub->pull && !KOFN_MIN(member->offer.end.depth, answer.end.depth))
-        rc = kofn_error(base->log, KOFN_UNSUPPORTED,
-                        "verbs: rank %u: one of the two devices allows no reads, which pull "
-                        "publication needs",
-                        rank);
+    rc = offer ? take_answer(hub, rank, offer) : 0;
+    rc = rc ? rc : make_connection(hub, rank);
+    member->answered = rc == KOFN_AGAIN;
     if (rc)
         return rc;
-    member->peer = answer.end;
-    memcpy(member->theirs, answer.memories, sizeof(member->theirs));
     member->place = KOFN__VERBS_CONNECTED;
     if (kofn__verbs_in_inbox(hub) && !hub->pull)
         kofn_inbox_watch(&hub->inbox, rank);
