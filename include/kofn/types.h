@@ -217,8 +217,9 @@ struct kofn_worker_attr {
     const char *address;           /* as kofn_server_address() gives it */
     uint32_t rank;                 /* 0 .. N-1 */
     uint64_t parameters;           /* f32 elements of the model; must be the server's */
-    uint64_t timeout;              /* longest silence of the server before a call gives up, and for
-                                      how long a connection that has failed is made again; 30 s */
+    uint64_t timeout;              /* longest silence of the server before a call gives up, over a
+                                      network before its connection is taken for one that has
+                                      failed; and for how long such a one is made again; 30 s */
     uint64_t spin;                 /* how long a wait polls before it sleeps; 0 = sleep at once (see
                                       kofn_spin_budget()) */
     const struct kofn_log *log;    /* must outlive the worker */

@@ -244,6 +244,10 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
                           "rank %u: the server (%s) is gone, in round %u; its job cannot go on",
                           worker->endpoint->rank, worker->server, worker->round);
     }
+    if (now - worker->heard_ns > worker->timeout && worker->reconnect) {
+        worker->why = "no sign of it for longer than its time-out";
+        return KOFN_GONE; /* a path that is no more looks like this, whatever the kernel thinks */
+    }
     if (now - worker->heard_ns > worker->timeout) {
         worker->heard_ns = now; /* said once for every time-out */
         return kofn_error(worker->log, KOFN_TIMEOUT,
