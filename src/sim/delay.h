@@ -78,10 +78,12 @@ double kofn_delay_draw(const struct kofn_delay *delay, uint32_t rank, struct kof
 double kofn_delay_mean(const struct kofn_delay *delay);
 double kofn_delay_cdf(const struct kofn_delay *delay, double ns);
 
-/* The delays of one worker: its random stream, and, with @round, what it has drawn. Plain data. */
+/* The delays of one worker: its random stream, and, with @round, what it has drawn; all of one
+ * model. Plain data. */
 struct kofn_delay_source {
     struct kofn_random random;
-    double drawn; /* ns; negative: nothing yet */
+    const double *ahead; /* of a trace: the cost that comes next; NULL: not drawn yet */
+    double drawn;        /* ns; negative: nothing yet */
     uint64_t round;
     uint32_t rank;
 };

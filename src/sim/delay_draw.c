@@ -161,15 +161,16 @@ void kofn_delay_close(struct kofn_delay *delay)
     delay->samples = NULL;
 }
 
-static double draw_sample(const struct kofn_delay_samples *samples, uint32_t rank,
-                          struct kofn_random *random)
+static const double *draw_sample(const struct kofn_delay_samples *samples, uint32_t rank,
+                                 struct kofn_random *random)
 {
     size_t begin, count;
 
-    rank %= samples->workers;
+    if (rank >= samples->workers)
+        rank %= samples->workers;
     begin = samples->begin[rank];
     count = samples->end[rank] - begin;
-    return samples->cost[begin + kofn_random_below(random, count)];
+    return &samples->cost[begin + kofn_random_below(random, count)];
 }
 
 double kofn_delay_draw(const struct kofn_delay *delay, uint32_t rank, struct kofn_random *random)
@@ -191,7 +192,7 @@ double kofn_delay_draw(const struct kofn_delay *delay, uint32_t rank, struct kof
         ns = delay->first + (delay->second - delay->first) * kofn_random_uniform(random);
         break;
     case KOFN_DELAY_TRACE:
-        ns = draw_sample(delay->samples, rank, random);
+        ns = *draw_sample(delay->samples, rank, random);
         break;
     }
     return KOFN_MIN(ns, (double)KOFN_DURATION_MAX);
@@ -280,13 +281,34 @@ void kofn_delay_source_init(struct kofn_delay_source *source, uint64_t seed, uin
     kofn_random_seed(&source->random, seed, kofn_stream_of(KOFN_STREAM_DELAY, rank));
 }
 
+/* What a thousand workers did does not fit into a cache: the cost that comes next is fetched while
+ * there is time. The draws are the same as without.
+ */
+static double next_sample(const struct kofn_delay *delay, struct kofn_delay_source *source)
+{
+    const struct kofn_delay_samples *samples = delay->samples;
+    const double *drawn = source->ahead;
+
+    if (!drawn)
+        drawn = draw_sample(samples, source->rank, &source->random);
+    source->ahead = draw_sample(samples, source->rank, &source->random);
+    __builtin_prefetch(source->ahead);
+    return KOFN_MIN(*drawn, (double)KOFN_DURATION_MAX);
+}
+
+static double draw(const struct kofn_delay *delay, struct kofn_delay_source *source)
+{
+    return delay->kind == KOFN_DELAY_TRACE ? next_sample(delay, source)
+                                           : kofn_delay_draw(delay, source->rank, &source->random);
+}
+
 double kofn_delay_next(const struct kofn_delay *delay, struct kofn_delay_source *source,
                        uint64_t round)
 {
     if (!delay->per_round)
-        return kofn_delay_draw(delay, source->rank, &source->random);
+        return draw(delay, source);
     if (source->drawn < 0 || source->round != round) {
-        source->drawn = kofn_delay_draw(delay, source->rank, &source->random);
+        source->drawn = draw(delay, source);
         source->round = round;
     }
     return source->drawn;
