@@ -1,19 +1,15 @@
 #include "cli/choices.h"
 
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "algorithms/algorithm.h"
-#include "base/clock.h"
 
 #define VALUES 12 /* of K and of U, at most */
 #define TIE 0.98  /* of the most merged updates a second: no worse */
 #define SAME_BIAS 1.01
 #define BIAS_NOISE 0.002 /* of a simulation: no less can be told apart */
-#define LOOK_NS (200 * KOFN_NS_PER_MS)
 
 static const uint32_t steps[] = {1, 2, 5, 10, 20, 50};
 
@@ -94,107 +90,6 @@ static int make_grid(const struct kofn_case *job, const struct kofn_kept *kept,
     return 0;
 }
 
-/* ---- the simulations ---- */
-
-struct crew {
-    struct kofn_choices *choices;
-    uint64_t events;
-    const struct kofn_log *log;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    size_t next, done;
-    uint32_t working; /* threads */
-    bool stopping;
-};
-
-static void *work(void *arg)
-{
-    struct crew *crew = arg;
-
-    pthread_mutex_lock(&crew->lock);
-    while (!crew->stopping && crew->next < crew->choices->count) {
-        struct kofn_choice *choice = &crew->choices->list[crew->next++];
-
-        pthread_mutex_unlock(&crew->lock);
-        choice->status =
-            kofn_forecast_simulated(&choice->job, crew->events, crew->log, &choice->forecast);
-        pthread_mutex_lock(&crew->lock);
-        crew->done++;
-        crew->stopping |= choice->status != 0;
-        pthread_cond_signal(&crew->changed);
-    }
-    crew->working--;
-    pthread_cond_signal(&crew->changed);
-    pthread_mutex_unlock(&crew->lock);
-    return NULL;
-}
-
-/* Waits for the threads, and says now and then how far they are. */
-static void watch(struct crew *crew, void (*done)(void *arg, size_t done, size_t count),
-                  int (*stopped)(void), void *arg)
-{
-    pthread_mutex_lock(&crew->lock);
-    while (crew->working) {
-        uint64_t ns = LOOK_NS;
-        struct timespec until;
-
-        clock_gettime(CLOCK_REALTIME, &until);
-        ns += (uint64_t)until.tv_nsec;
-        until.tv_sec += (time_t)(ns / KOFN_NS_PER_S);
-        until.tv_nsec = (long)(ns % KOFN_NS_PER_S);
-        pthread_cond_timedwait(&crew->changed, &crew->lock, &until);
-        crew->stopping |= stopped && stopped();
-        if (done)
-            done(arg, crew->done, crew->choices->count);
-    }
-    pthread_mutex_unlock(&crew->lock);
-}
-
-static uint32_t start(struct crew *crew, pthread_t *threads, uint32_t count)
-{
-    sigset_t all, before;
-    uint32_t started = 0;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    crew->working = count;
-    while (started < count && !pthread_create(&threads[started], NULL, work, crew))
-        started++;
-    pthread_mutex_lock(&crew->lock);
-    crew->working -= count - started;
-    pthread_mutex_unlock(&crew->lock);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
-
-static int simulate(struct crew *crew, uint32_t count,
-                    void (*done)(void *arg, size_t done, size_t count), int (*stopped)(void),
-                    void *arg)
-{
-    pthread_t *threads = calloc(count, sizeof(*threads));
-    uint32_t started;
-    int rc = 0;
-
-    if (!threads)
-        return kofn_error(crew->log, KOFN_NO_MEMORY, "plan: %u threads", count);
-    pthread_mutex_init(&crew->lock, NULL);
-    pthread_cond_init(&crew->changed, NULL);
-    started = start(crew, threads, count);
-    watch(crew, done, stopped, arg);
-    for (uint32_t i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-    pthread_cond_destroy(&crew->changed);
-    pthread_mutex_destroy(&crew->lock);
-    free(threads);
-    if (!started)
-        rc = kofn_error(crew->log, KOFN_SYSTEM, "plan: no thread");
-    for (size_t i = 0; i < crew->choices->count && !rc; i++)
-        rc = crew->choices->list[i].status;
-    if (!rc && crew->done < crew->choices->count)
-        rc = KOFN_INTERRUPTED;
-    return rc;
-}
-
 /* ---- the order ---- */
 
 static int compare(double a, double b)
@@ -202,18 +97,31 @@ static int compare(double a, double b)
     return a < b ? -1 : a > b;
 }
 
+/* What a choice merges at least, and how large its bias is at most, as far as its simulation tells:
+ * one of which little is known is not to win by chance.
+ */
+static double sure_rate(const struct kofn_choice *choice)
+{
+    return choice->forecast.merged_per_second - 2 * choice->forecast.merged_error;
+}
+
+static double sure_bias(const struct kofn_choice *choice)
+{
+    return choice->forecast.bias + 2 * choice->forecast.bias_error;
+}
+
 static int most_first(const void *a, const void *b)
 {
     const struct kofn_choice *x = a, *y = b;
 
-    return compare(y->forecast.merged_per_second, x->forecast.merged_per_second);
+    return compare(sure_rate(y), sure_rate(x));
 }
 
 static int least_bias_first(const void *a, const void *b)
 {
     const struct kofn_choice *x = a, *y = b;
 
-    return compare(x->forecast.bias, y->forecast.bias);
+    return compare(sure_bias(x), sure_bias(y));
 }
 
 static int shortest_first(const void *a, const void *b)
@@ -226,10 +134,10 @@ static int shortest_first(const void *a, const void *b)
 /* How many of @list, which begins with the least bias, have the same as far as one can tell. */
 static size_t same_bias(const struct kofn_choice *list, size_t count)
 {
-    double least = list[0].forecast.bias, most = fmax(least * SAME_BIAS, least + BIAS_NOISE);
+    double least = sure_bias(&list[0]), most = fmax(least * SAME_BIAS, least + BIAS_NOISE);
     size_t same = 1;
 
-    while (same < count && list[same].forecast.bias <= most)
+    while (same < count && sure_bias(&list[same]) <= most)
         same++;
     return same;
 }
@@ -242,8 +150,7 @@ void kofn_choices_sort(struct kofn_choice *list, size_t count)
     size_t tied = 1, same;
 
     qsort(list, count, sizeof(*list), most_first);
-    while (tied < count &&
-           list[tied].forecast.merged_per_second >= TIE * list[0].forecast.merged_per_second)
+    while (tied < count && sure_rate(&list[tied]) >= TIE * sure_rate(&list[0]))
         tied++;
     qsort(list, tied, sizeof(*list), least_bias_first);
     for (size_t i = 0; i < tied; i += same) {
@@ -252,23 +159,13 @@ void kofn_choices_sort(struct kofn_choice *list, size_t count)
     }
 }
 
-int kofn_choices_make(const struct kofn_case *job, const struct kofn_kept *kept, uint64_t events,
-                      uint32_t threads, void (*done)(void *arg, size_t done, size_t count),
-                      int (*stopped)(void), void *arg, const struct kofn_log *log,
-                      struct kofn_choices *choices)
+int kofn_choices_make(const struct kofn_case *job, const struct kofn_kept *kept,
+                      const struct kofn_log *log, struct kofn_choices *choices)
 {
-    struct crew crew = {.choices = choices, .events = events, .log = log};
-    int rc;
-
     memset(choices, 0, sizeof(*choices));
     if (make_grid(job, kept, choices))
         return kofn_error(log, KOFN_NO_MEMORY, "plan: out of memory");
-    rc = simulate(&crew, (uint32_t)KOFN_MIN(threads, choices->count), done, stopped, arg);
-    if (rc)
-        kofn_choices_free(choices);
-    else
-        kofn_choices_sort(choices->list, choices->count);
-    return rc;
+    return 0;
 }
 
 void kofn_choices_free(struct kofn_choices *choices)

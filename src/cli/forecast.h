@@ -40,24 +40,44 @@ struct kofn_forecast {
     const char *method[KOFN_QUANTITIES];
     const char *weakest; /* of these: "simulation" if any is simulated */
 
-    /* Of the simulation, if there was one; else NaN. */
-    double merged_per_second; /* local updates merged, late ones included */
-    double bias;              /* kofn_bias() of what is merged of each worker */
+    double merged_per_second;        /* local updates, late ones included */
+    double bias;                     /* kofn_bias() of what is merged of each worker */
+    double merged_error, bias_error; /* standard errors; 0 without a simulation */
+};
+
+/* How long a simulation goes on: until every standard error is at most @precision of its mean (of 1
+ * where that is less, for what may be 0), or, if that does not come about, for about @events
+ * events. A round counts as some events too, the more the more workers there are. What is found
+ * depends on both, and on the seed, and on nothing else.
+ */
+struct kofn_effort {
+    uint64_t events;
+    double precision; /* 0: all of the events */
 };
 
 /* Foretells @job. Returns 0; KOFN_INVALID if the mean round time is infinite; KOFN_NO_MEMORY,
- * KOFN_GONE; logged. @events: of a simulation, if there is one; its result depends on this.
+ * KOFN_GONE; logged.
  */
-int kofn_forecast(const struct kofn_case *job, uint64_t events, const struct kofn_log *log,
-                  struct kofn_forecast *forecast);
-
-/* The same by simulation alone. */
-int kofn_forecast_simulated(const struct kofn_case *job, uint64_t events,
-                            const struct kofn_log *log, struct kofn_forecast *forecast);
+int kofn_forecast(const struct kofn_case *job, const struct kofn_effort *effort,
+                  const struct kofn_log *log, struct kofn_forecast *forecast);
 
 /* ---- forecast_theory.c ---- */
 
 /* Sets in @forecast what theory knows of @job, and leaves the rest alone. */
 void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *forecast);
+
+/* ---- forecast_sim.c ---- */
+
+/* Whether a job of this kind has that quantity: peers merge nothing, so nothing is stale. */
+bool kofn_case_has(const struct kofn_case *job, enum kofn_quantity quantity);
+
+/* Sets in @forecast what a simulation says of all that has no method yet. KOFN_NO_MEMORY,
+ * KOFN_GONE; logged. */
+int kofn_forecast_simulate(const struct kofn_case *job, const struct kofn_effort *effort,
+                           const struct kofn_log *log, struct kofn_forecast *forecast);
+
+/* kofn_forecast() by simulation alone. */
+int kofn_forecast_simulated(const struct kofn_case *job, const struct kofn_effort *effort,
+                            const struct kofn_log *log, struct kofn_forecast *forecast);
 
 #endif

@@ -8,12 +8,16 @@
 #include "algorithms/algorithm.h"
 #include "base/clock.h"
 #include "cli/cpus.h"
+#include "cli/crew.h"
 #include "cli/job_files.h"
 #include "cli/stop.h"
 #include "cli/workload.h"
 
-#define EVENTS 3000000       /* of a simulation that a prediction needs */
-#define EVENTS_CHOICE 300000 /* of each of many */
+/* Of the job that is asked for; of the algorithms beside it, which are shown with three digits; of
+ * each choice, of which there are many, and which tie within 2 %. */
+static const struct kofn_effort effort_asked = {.events = 3000000, .precision = 0.001};
+static const struct kofn_effort effort_other = {.events = 1000000, .precision = 0.003};
+static const struct kofn_effort effort_choice = {.events = 300000, .precision = 0.005};
 
 /* ---- before ---- */
 
@@ -97,37 +101,7 @@ static struct kofn_case case_of(const struct kofn_plan *plan,
     };
 }
 
-static int foretell(struct kofn_plan *plan, const struct kofn_algorithm *algorithm)
-{
-    struct kofn_planned *planned = &plan->list[plan->count];
-
-    planned->job = case_of(plan, algorithm);
-    if (algorithm == plan->conf->algorithm)
-        plan->asked = plan->count;
-    plan->count++;
-    return kofn_forecast(&planned->job, EVENTS, plan->log, &planned->forecast);
-}
-
-/* The algorithm that was named, or all of them. */
-static int foretell_all(struct kofn_plan *plan)
-{
-    const struct kofn_algorithm *algorithm;
-    size_t count = 0;
-    int rc = 0;
-
-    while (kofn_algorithm_at(count))
-        count++;
-    plan->list = calloc(count, sizeof(*plan->list));
-    if (!plan->list)
-        return kofn_error(plan->log, KOFN_NO_MEMORY, "plan: out of memory");
-    if (is_set(plan, "algorithm"))
-        return foretell(plan, plan->conf->algorithm);
-    for (size_t i = 0; (algorithm = kofn_algorithm_at(i)) && !rc && !kofn_stop_signal(); i++)
-        if (!algorithm->baseline || !algorithm->peers) /* those are foretold where they are named */
-            rc = foretell(plan, algorithm);
-    return rc;
-}
-
+/* Shows how far the simulations are. */
 static void show(void *arg, size_t done, size_t count)
 {
     struct kofn_plan *plan = arg;
@@ -140,9 +114,75 @@ static void show(void *arg, size_t done, size_t count)
 
     if (now < plan->show_ns)
         return;
-    snprintf(what, sizeof(what), "%zu of %zu choices simulated", done, count);
+    snprintf(what, sizeof(what), "%zu of %zu %s simulated", done, count, plan->what);
     kofn_display_show(&plan->display, &moment);
     plan->show_ns = kofn_deadline(now, kofn_display_interval(&plan->display));
+}
+
+/* Does so many @tasks, which are @what, on all threads. */
+static int work(struct kofn_plan *plan, const char *what, size_t count,
+                int (*task)(void *arg, size_t index))
+{
+    const struct kofn_crew crew = {.count = count,
+                                   .threads = plan->conf->threads ? plan->conf->threads
+                                                                  : kofn_cpus_allowed(),
+                                   .task = task,
+                                   .done = show,
+                                   .stopped = kofn_stop_signal,
+                                   .arg = plan,
+                                   .log = plan->log};
+    int rc;
+
+    plan->what = what;
+    plan->wall_ns = kofn_now_ns();
+    plan->show_ns = kofn_deadline(plan->wall_ns, kofn_display_interval(&plan->display));
+    rc = kofn_crew_work(&crew);
+    kofn_display_clear(&plan->display);
+    return rc;
+}
+
+static int foretell(void *arg, size_t index)
+{
+    struct kofn_plan *plan = arg;
+    struct kofn_planned *planned = &plan->list[index];
+
+    return kofn_forecast(&planned->job, index == plan->asked ? &effort_asked : &effort_other,
+                         plan->log, &planned->forecast);
+}
+
+static void add(struct kofn_plan *plan, const struct kofn_algorithm *algorithm)
+{
+    if (algorithm == plan->conf->algorithm)
+        plan->asked = plan->count;
+    plan->list[plan->count++].job = case_of(plan, algorithm);
+}
+
+/* The algorithm that was named, or all of them. */
+static int foretell_all(struct kofn_plan *plan)
+{
+    const struct kofn_algorithm *algorithm;
+    size_t count = 0;
+
+    while (kofn_algorithm_at(count))
+        count++;
+    plan->list = calloc(count, sizeof(*plan->list));
+    if (!plan->list)
+        return kofn_error(plan->log, KOFN_NO_MEMORY, "plan: out of memory");
+    if (is_set(plan, "algorithm"))
+        add(plan, plan->conf->algorithm);
+    else
+        for (size_t i = 0; (algorithm = kofn_algorithm_at(i)); i++)
+            if (!algorithm->baseline || !algorithm->peers) /* those are foretold if named */
+                add(plan, algorithm);
+    return work(plan, "algorithms", plan->count, foretell);
+}
+
+static int simulate_choice(void *arg, size_t index)
+{
+    struct kofn_plan *plan = arg;
+    struct kofn_choice *choice = &plan->choices.list[index];
+
+    return kofn_forecast_simulated(&choice->job, &effort_choice, plan->log, &choice->forecast);
 }
 
 static int compare(struct kofn_plan *plan)
@@ -151,16 +191,15 @@ static int compare(struct kofn_plan *plan)
     const struct kofn_kept kept = {.wait_for = is_set(plan, "wait-for"),
                                    .local_steps = is_set(plan, "local-steps"),
                                    .publish = is_set(plan, "publish")};
-    uint32_t threads = plan->conf->threads ? plan->conf->threads : kofn_cpus_allowed();
     int rc;
 
     if (!plan->fit.workers || plan->conf->algorithm->peers)
         return 0; /* without rounds there is no K to choose */
-    plan->wall_ns = kofn_now_ns();
-    plan->show_ns = kofn_deadline(plan->wall_ns, kofn_display_interval(&plan->display));
-    rc = kofn_choices_make(&job, &kept, EVENTS_CHOICE, threads, show, kofn_stop_signal, plan,
-                           plan->log, &plan->choices);
-    kofn_display_clear(&plan->display);
+    rc = kofn_choices_make(&job, &kept, plan->log, &plan->choices);
+    if (!rc)
+        rc = work(plan, "choices", plan->choices.count, simulate_choice);
+    if (!rc)
+        kofn_choices_sort(plan->choices.list, plan->choices.count);
     return rc;
 }
 

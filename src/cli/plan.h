@@ -36,6 +36,7 @@ struct kofn_plan {
     size_t count;
     size_t asked; /* the one that was asked for */
     struct kofn_choices choices;
+    const char *what; /* is being simulated */
     uint64_t wall_ns, show_ns;
 };
 

@@ -166,8 +166,9 @@ static void print_answer(const struct kofn_plan *plan, FILE *stream)
     fprintf(stream,
             "Choices. First those that merge the most local updates a second, within 2 %%: the\n"
             "less bias the better, and where it is the same within 1 %% (or 0.002) the shorter\n"
-            "the round; then the others, most updates first. Bias is the share of the workers'\n"
-            "pull that is not where it would be if all pulled alike\n");
+            "the round; then the others, most updates first; all with two standard errors to\n"
+            "spare. Bias is the share of the workers' pull that is not where it would be if all\n"
+            "pulled alike\n");
     print_choices(&plan->choices, stream);
     fprintf(stream,
             "kofn run -n %u -a %s -k %u -u %u --publish %s: %s local updates merged a second, "
@@ -205,11 +206,23 @@ void kofn_plan_print(const struct kofn_plan *plan, FILE *stream)
 
 /* ---- for programs ---- */
 
+static json_t *errors_json(const struct kofn_forecast *forecast)
+{
+    json_t *errors = json_object();
+
+    for (int i = 0; i < KOFN_QUANTITIES; i++)
+        json_object_set_new(errors, kofn_quantity_key((enum kofn_quantity)i),
+                            kofn_json_number(forecast->error[i]));
+    json_object_set_new(errors, "merged_per_second", kofn_json_number(forecast->merged_error));
+    json_object_set_new(errors, "bias", kofn_json_number(forecast->bias_error));
+    return errors;
+}
+
 /* The keys of a result, and what a forecast has beside them. */
 static json_t *planned_json(const struct kofn_plan *plan, const struct kofn_case *job,
                             const struct kofn_forecast *forecast)
 {
-    json_t *json, *methods = json_object(), *errors = json_object();
+    json_t *json, *methods = json_object();
     struct kofn_result result;
 
     kofn_result_init(&result);
@@ -236,13 +249,12 @@ static json_t *planned_json(const struct kofn_plan *plan, const struct kofn_case
         const char *key = kofn_quantity_key((enum kofn_quantity)i);
 
         json_object_set_new(methods, key, kofn_json_text(forecast->method[i]));
-        json_object_set_new(errors, key, kofn_json_number(forecast->error[i]));
     }
     json_object_set_new(json, "publish", json_string(show_publish(job->publish)));
     json_object_set_new(json, "methods", methods);
-    json_object_set_new(json, "errors", errors);
     json_object_set_new(json, "merged_per_second", kofn_json_number(forecast->merged_per_second));
     json_object_set_new(json, "bias", kofn_json_number(forecast->bias));
+    json_object_set_new(json, "errors", errors_json(forecast));
     return json;
 }
 
@@ -260,6 +272,7 @@ static json_t *choice_json(const struct kofn_choice *choice)
     for (int i = 0; i < KOFN_QUANTITIES; i++)
         json_object_set_new(json, kofn_quantity_key((enum kofn_quantity)i),
                             kofn_json_number(forecast->value[i]));
+    json_object_set_new(json, "errors", errors_json(forecast));
     return json;
 }
 

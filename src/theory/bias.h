@@ -22,4 +22,15 @@ double kofn_bias_fixed_point(const double *pull, const double *optima, uint32_t 
  * of |p_m - 1/N|, from 0 (all alike) to 1 - 1/N (one alone). NaN if all pulls are 0. */
 double kofn_bias(const double *pull, uint32_t count);
 
+#define KOFN_BIAS_PARTS 64u
+
+/* Estimates kofn_bias() of what @count workers pull in the long run, and its standard error, from
+ * what they pulled in each of @parts parts of a simulation: worker r in part p is pull[p * count +
+ * r]; at most KOFN_BIAS_PARTS. Counts that differ by chance alone would look like a bias, the more
+ * the fewer they are: so one half of the parts says on which side of 1/N a worker is, and the other
+ * by how much. Both are NaN if half of the parts have no pull at all.
+ */
+void kofn_bias_estimate(const double *pull, uint32_t parts, uint32_t count, double *bias,
+                        double *error);
+
 #endif

@@ -8,7 +8,7 @@ plan()
 {
     name=$1
     shift
-    timeout 300 "$kofn" plan --json "$name.json" "$@" >"$name.out" 2>"$name.err" ||
+    timeout 120 "$kofn" plan --json "$name.json" "$@" >"$name.out" 2>"$name.err" ||
         fail "$name: status $?: $(tail -3 "$name.err")"
     # shellcheck disable=SC2086 # a list of words
     has_keys "$name.json" $job_keys
@@ -70,6 +70,17 @@ plan sync --trace sync.csv
 grep -q '"algorithm": "sync"' sync.json || fail "own: not its algorithm"
 plan unlike --trace sync.csv -k 2
 grep -q '"algorithm": "stsyn"' unlike.json || fail "own: an algorithm that does not go with -k"
+
+# a thousand workers, whose rounds of one update each cost as much as those of many
+"$kofn" sim --model none -q -n 1000 -k 900 -u 2 --delay exp:5ms --straggler rank=5,factor=4 --rounds 10 \
+    --record many.csv >/dev/null || fail "many.csv"
+plan many --trace many.csv -k 1 -u 5 --publish eager
+[ "$(value workers many.json)/$(value k many.json)" = 1000/1 ] || fail "many: $(cat many.out)"
+grep -q '^adasync  *1  *1 ' many.out || fail "many: no adasync: $(cat many.out)"
+grep -q '^kofn run -n 1000 -a stsyn -k 1 -u 5 --publish eager' many.out || fail "many: $(cat many.out)"
+near "$(value merged_per_second many.json)" 200000 5 "many: nobody idles"
+# B3s, P/K - 1: it is told of a job that has run for a while
+near "$(awk '$1 == "kasync" { for (i = 1; i <= NF; i++) if ($i ~ /B$/) print $(i + 1) }' many.out)" 999 2 "many: staleness"
 
 # the record of a real job
 if grep -q '^#define HAVE_OPENBLAS 1' "$top_builddir/config.h"; then

@@ -38,6 +38,19 @@ static void test_noise_decides_nothing(void)
     CU_ASSERT_EQUAL(place_of(list, 4, 979), 3); /* too few are merged, whatever its bias */
 }
 
+/* A choice that was hardly simulated does not win because of what chance made of it. */
+static void test_unsure_does_not_win(void)
+{
+    struct kofn_choice list[] = {choice(1060, 0.09, 0.1), choice(1010, 0.02, 0.1),
+                                 choice(1000, 0.10, 1)};
+
+    list[0].forecast.merged_error = 60;
+    list[1].forecast.bias_error = 0.06;
+    kofn_choices_sort(list, 3);
+    CU_ASSERT_EQUAL(place_of(list, 3, 1000), 0);
+    CU_ASSERT_EQUAL(place_of(list, 3, 1060), 2);
+}
+
 /* A bias that is less beyond the noise is worth a longer round, and the list is in the order that
  * it is said to be in: from class to class of the same bias it grows.
  */
@@ -74,5 +87,6 @@ void kofn_suite_choices(void)
     CU_pSuite suite = CU_add_suite("choices", NULL, NULL);
 
     CU_add_test(suite, "noise decides nothing", test_noise_decides_nothing);
+    CU_add_test(suite, "what is not sure does not win", test_unsure_does_not_win);
     CU_add_test(suite, "bias before time", test_bias_before_time);
 }

@@ -104,7 +104,8 @@ static void test_rows(void)
 
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(rows) && kofn_special_available(); i++) {
         open_job(&rows[i], &job);
-        CU_ASSERT_EQUAL_FATAL(kofn_forecast(&job.job, 100000, NULL, &forecast), 0);
+        CU_ASSERT_EQUAL_FATAL(
+            kofn_forecast(&job.job, &(struct kofn_effort){.events = 100000}, NULL, &forecast), 0);
         CU_ASSERT_STRING_NOT_EQUAL(forecast.method[KOFN_ROUND_TIME], "simulation");
         close_to(forecast.value[KOFN_ROUND_TIME], rows[i].time, 1e-4);
         if (rows[i].uploads > 0)
@@ -133,7 +134,10 @@ static void test_both_ways(void)
                 kofn_delay_close(&job.delay);
                 continue; /* a simulation takes as long as that */
             }
-            CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, 300000, NULL, &simulated), 0);
+            CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job,
+                                                          &(struct kofn_effort){.events = 300000},
+                                                          NULL, &simulated),
+                                  0);
             for (int q = 0; q < KOFN_QUANTITIES; q++) {
                 double apart = fabs(theory.value[q] - simulated.value[q]);
 
@@ -167,7 +171,9 @@ static void test_ring(void)
     kofn_forecast_theory(&job.job, &theory);
     close_to(theory.value[KOFN_ROUND_TIME], slowest + adds, 1e-9);
     close_to(theory.value[KOFN_BYTES], 2 * 7 * 100, 1e-9);
-    CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, 300000, NULL, &simulated), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, &(struct kofn_effort){.events = 300000},
+                                                  NULL, &simulated),
+                          0);
     for (int q = 0; q < KOFN_QUANTITIES; q++)
         if (theory.method[q])
             CU_ASSERT_DOUBLE_EQUAL(theory.value[q], simulated.value[q],
@@ -176,7 +182,9 @@ static void test_ring(void)
     memset(&theory, 0, sizeof(theory));
     kofn_forecast_theory(&job.job, &theory);
     CU_ASSERT_PTR_NULL(theory.method[KOFN_ROUND_TIME]);
-    CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, 300000, NULL, &lossy), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        kofn_forecast_simulated(&job.job, &(struct kofn_effort){.events = 300000}, NULL, &lossy),
+        0);
     CU_ASSERT(lossy.value[KOFN_ROUND_TIME] > simulated.value[KOFN_ROUND_TIME] + 14 * 0.3 * 0.2);
     kofn_delay_close(&job.delay);
 }
@@ -191,7 +199,9 @@ static void test_infinite(void)
 
     kofn_caught_reset(&caught);
     open_job(&row, &job);
-    CU_ASSERT_EQUAL(kofn_forecast(&job.job, 1000, &caught.log, &forecast), KOFN_INVALID);
+    CU_ASSERT_EQUAL(
+        kofn_forecast(&job.job, &(struct kofn_effort){.events = 1000}, &caught.log, &forecast),
+        KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "pareto:1,1ms"));
     kofn_delay_close(&job.delay);
 }
@@ -209,11 +219,13 @@ static void test_bias_of_straggler(void)
     open_job(&row, &job);
     job.terms.stragglers = &slow;
     job.terms.straggler_count = 1;
-    CU_ASSERT_EQUAL_FATAL(kofn_forecast(&job.job, 200000, NULL, &forecast), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        kofn_forecast(&job.job, &(struct kofn_effort){.events = 200000}, NULL, &forecast), 0);
     CU_ASSERT_DOUBLE_EQUAL(forecast.bias, 0.25 - 1.0 / 10, 0.01);
     CU_ASSERT_DOUBLE_EQUAL(forecast.merged_per_second, 3333, 40);
     job.conf.weights = KOFN_WEIGHTS_FEDNOVA;
-    CU_ASSERT_EQUAL_FATAL(kofn_forecast(&job.job, 200000, NULL, &forecast), 0);
+    CU_ASSERT_EQUAL_FATAL(
+        kofn_forecast(&job.job, &(struct kofn_effort){.events = 200000}, NULL, &forecast), 0);
     CU_ASSERT(forecast.bias < 0.07);
     kofn_delay_close(&job.delay);
 }
