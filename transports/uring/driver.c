@@ -244,10 +244,15 @@ static void reap(struct kofn__driver *driver)
     driver->owner->ops->reap(driver->owner, driver->sink, driver->arg);
 }
 
-void kofn__driver_look(struct kofn__driver *driver)
+static void take_over(struct kofn__driver *driver)
 {
     driver->guard_drives = false;
     turn(driver);
+}
+
+void kofn__driver_look(struct kofn__driver *driver)
+{
+    take_over(driver);
     reap(driver);
 }
 
@@ -300,13 +305,25 @@ static int wait_missing(struct kofn__driver *driver, uint32_t (*missing)(void *a
     return rc;
 }
 
+/* Who is about to sleep need not look before: where there is something, sleep ends at once. That
+ * saves a system call a wake, where a look takes one.
+ */
+static bool sleeps_at_once(const struct kofn__driver *driver, uint32_t (*missing)(void *arg),
+                           uint64_t deadline)
+{
+    return !driver->owner->ops->reap_first && !driver->backoff.spin_ns && missing(driver->arg) &&
+           kofn_now_ns() < deadline;
+}
+
 int kofn__driver_wait(struct kofn__driver *driver, uint32_t (*missing)(void *arg),
                       uint64_t deadline)
 {
     int rc = 0;
 
     __atomic_store_n(&driver->inside, true, __ATOMIC_RELAXED);
-    kofn__driver_look(driver);
+    take_over(driver);
+    if (!sleeps_at_once(driver, missing, deadline))
+        reap(driver);
     if (missing(driver->arg))
         rc = wait_missing(driver, missing, deadline);
     __atomic_store_n(&driver->inside, false, __ATOMIC_RELAXED);

@@ -39,6 +39,7 @@ struct kofn__engine {
 
 struct kofn__engine_ops {
     const char *name;
+    bool reap_first; /* wait() is to come behind a reap(), which makes the requests that it needs */
 
     /* @sockets: keys are below that. KOFN_UNSUPPORTED if the kernel does not allow it: @reason
      * (static) says what is missing; KOFN_NO_MEMORY, KOFN_SYSTEM.

@@ -438,6 +438,7 @@ static void uring_kick(struct kofn__engine *base)
 
 const struct kofn__engine_ops kofn__engine_uring = {
     .name = "uring",
+    .reap_first = true,
     .open = uring_open,
     .close = uring_close,
     .watch = uring_watch,
