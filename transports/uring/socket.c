@@ -197,7 +197,7 @@ void kofn__socket_tune(int fd, uint64_t peer_timeout)
 {
     unsigned ms = (unsigned)KOFN_MIN(peer_timeout / KOFN_NS_PER_MS, (uint64_t)INT32_MAX);
     int on = 1, idle = (int)KOFN_MAX(ms / 2000, 1u), interval = (int)KOFN_MAX(ms / 6000, 1u);
-    int probes = 3;
+    int probes = KOFN_MAX(((int)(ms / 1000) - idle) / interval, 2); /* any may be lost */
 
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (!ms)
