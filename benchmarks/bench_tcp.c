@@ -87,9 +87,13 @@ static int measure_kept(void *arg, double *value, const char **why)
 
 /* ---- latency ---- */
 
-/* A ping, and the CPU time of its server. */
+#define RAW ENGINES
+#define PINGS (ENGINES + 1)
+
+/* A ping of either kind, and the CPU time of its server. */
 struct ping {
     struct slot_ping *slot;
+    struct raw_tcp *raw;
     double cpu_ns;
 };
 
@@ -115,6 +119,17 @@ static int measure_sleepy(void *arg, double *ns, const char **why)
         return KOFN_UNSUPPORTED;
     }
     rc = slot_ping_beat(ping->slot, SLEEPY_TRIPS, ns);
+    ping->cpu_ns = (bench_cpu_ns(false) - before) / SLEEPY_TRIPS;
+    return rc;
+}
+
+static int measure_sleepy_raw(void *arg, double *ns, const char **why)
+{
+    struct ping *ping = arg;
+    double before = bench_cpu_ns(false);
+    int rc = raw_tcp_measure(ping->raw, SLEEPY_TRIPS, ns);
+
+    (void)why;
     ping->cpu_ns = (bench_cpu_ns(false) - before) / SLEEPY_TRIPS;
     return rc;
 }
@@ -175,7 +190,7 @@ static int run_latency(struct bench *bench, int here, int there)
     struct bench_contender *all[] = {&ours[URING], &raw, &ours[POLL], &ucx};
     int rc = open_pings(pings, false, here, there);
 
-    rc = rc ? rc : raw_tcp_open(here, there, &raw_tcp);
+    rc = rc ? rc : raw_tcp_open(here, there, false, &raw_tcp);
     ours[URING].arg = &pings[URING];
     ours[POLL].arg = &pings[POLL];
     raw.arg = raw_tcp;
@@ -192,25 +207,33 @@ static int run_latency(struct bench *bench, int here, int there)
 /* The same where neither polls: both are woken, as in a job that leaves the cores to others. */
 static int run_sleepy(struct bench *bench, int here, int there)
 {
-    struct ping pings[ENGINES] = {{0}};
-    static struct bench_contender ours[ENGINES] = {
+    static const char name[] = "beat to a server that sleeps, TCP";
+    static const char cpu_name[] = "CPU of a server for a beat that wakes it, TCP";
+    struct ping pings[PINGS] = {{0}};
+    static struct bench_contender ours[PINGS] = {
         {.name = "kofn, io_uring", .measure = measure_sleepy},
-        {.name = "kofn, epoll", .measure = measure_sleepy}};
-    static struct bench_contender cpu[ENGINES] = {
-        {.name = "kofn, io_uring", .measure = measure_kept},
-        {.name = "kofn, epoll", .measure = measure_kept}};
-    struct bench_contender *all[] = {&ours[URING], &cpu[URING], &ours[POLL], &cpu[POLL]};
+        {.name = "kofn, epoll", .measure = measure_sleepy},
+        {.name = "raw TCP ping", .measure = measure_sleepy_raw}};
+    static struct bench_contender cpu[PINGS] = {{.name = "kofn, io_uring", .measure = measure_kept},
+                                                {.name = "kofn, epoll", .measure = measure_kept},
+                                                {.name = "raw TCP ping", .measure = measure_kept}};
+    struct bench_contender *all[2 * PINGS];
     int rc = open_pings(pings, true, here, there);
 
-    for (int i = 0; i < ENGINES; i++) {
+    rc = rc ? rc : raw_tcp_open(here, there, true, &pings[RAW].raw);
+    for (int i = 0; i < PINGS; i++) {
         ours[i].arg = &pings[i];
         cpu[i].arg = &pings[i].cpu_ns;
+        all[2 * i] = &ours[i];
+        all[2 * i + 1] = &cpu[i];
     }
     rc = rc ? rc : bench_alternate(bench, all, KOFN_ARRAY_SIZE(all));
-    rc = rc ? rc : compare_engines(bench, "beat to a server that sleeps, TCP", "ns", ours);
-    rc = rc ? rc
-            : compare_engines(bench, "CPU of a server for a beat that wakes it, TCP", "ns", cpu);
+    rc = rc ? rc : compare_both(bench, name, "ns", ours, &ours[RAW], NULL);
+    rc = rc ? rc : compare_engines(bench, name, "ns", ours);
+    rc = rc ? rc : compare_both(bench, cpu_name, "ns", cpu, &cpu[RAW], NULL);
+    rc = rc ? rc : compare_engines(bench, cpu_name, "ns", cpu);
     close_pings(pings);
+    raw_tcp_close(pings[RAW].raw);
     return rc;
 }
 

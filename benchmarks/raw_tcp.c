@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -21,16 +20,17 @@
 
 struct raw_tcp {
     int here, there;
+    bool sleeps;
     int fd;
     int orders[2]; /* pipe: how many round trips to answer */
     pid_t child;
     uint64_t word;
 };
 
-static bool receive(int fd, uint64_t *word)
+static bool receive(int fd, uint64_t *word, bool sleeps)
 {
     for (unsigned turns = 0; turns < PATIENCE; turns++) {
-        ssize_t got = recv(fd, word, sizeof(*word), MSG_DONTWAIT);
+        ssize_t got = recv(fd, word, sizeof(*word), sleeps ? 0 : MSG_DONTWAIT);
 
         if (got == sizeof(*word))
             return true;
@@ -52,7 +52,7 @@ static void answer(const struct raw_tcp *ping, int fd)
 
     while (read(ping->orders[0], &trips, sizeof(trips)) == sizeof(trips))
         for (; trips > 0; trips--)
-            if (!receive(fd, &word) || !send_word(fd, word))
+            if (!receive(fd, &word, ping->sleeps) || !send_word(fd, word))
                 return;
 }
 
@@ -84,7 +84,7 @@ static int connect_pair(int fds[2])
     return rc;
 }
 
-int raw_tcp_open(int here, int there, struct raw_tcp **ping_p)
+int raw_tcp_open(int here, int there, bool sleeps, struct raw_tcp **ping_p)
 {
     struct raw_tcp *ping = calloc(1, sizeof(*ping));
     pid_t parent = getpid();
@@ -94,6 +94,7 @@ int raw_tcp_open(int here, int there, struct raw_tcp **ping_p)
         return kofn_error(NULL, KOFN_NO_MEMORY, "ping: out of memory");
     ping->here = here;
     ping->there = there;
+    ping->sleeps = sleeps;
     rc = connect_pair(fds);
     if (rc)
         goto free_ping;
@@ -138,7 +139,7 @@ void raw_tcp_close(struct raw_tcp *ping)
 
 static bool trip(struct raw_tcp *ping)
 {
-    return send_word(ping->fd, ping->word) && receive(ping->fd, &ping->word);
+    return send_word(ping->fd, ping->word) && receive(ping->fd, &ping->word, ping->sleeps);
 }
 
 int raw_tcp_measure(struct raw_tcp *ping, unsigned trips, double *ns)
