@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "tests/contract/contract.h"
 
-#define ROUNDS 20000
+#define ROUNDS 5000
 #define WORKERS 4u
 #define WAIT_NS (5 * KOFN_NS_PER_S) /* longer than any wait for a peer that is well takes */
 

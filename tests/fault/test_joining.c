@@ -200,7 +200,7 @@ static void test_server_killed(void)
 
 static void test_server_frozen(void)
 {
-    server_fails(SIGSTOP, 3 * KOFN_NS_PER_S, "no sign of the server");
+    server_fails(SIGSTOP, 2 * KOFN_NS_PER_S, "no sign of the server");
 }
 
 static void add_tests(CU_pSuite suite)

@@ -295,7 +295,7 @@ static int lose_the_network(void)
         return 77;
     cluster_init(&cluster, 2);
     cluster.attr.peer_timeout = KOFN_NS_PER_S;
-    cluster.workers[0].timeout = cluster.workers[1].timeout = 2 * KOFN_NS_PER_S;
+    cluster.workers[0].timeout = cluster.workers[1].timeout = KOFN_NS_PER_S * 3 / 2;
     if (!cluster_start(&cluster) || !cluster_step(&cluster, 3))
         return 1;
     loopback_set(false);
