@@ -3,6 +3,7 @@
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
 #include <CUnit/TestRun.h>
+#include <regex.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,17 +26,22 @@
 #define SLOWNESS 1
 #endif
 
-/* What a suite's process tells the one that waits for it; in shared memory, so that it survives a crash. */
+/* What a suite's process tells the one that waits for it; in shared memory, so that it survives a
+ * crash. */
 struct tally {
     unsigned reported, failed;
     char running[128]; /* the test that is running, "" between two */
 };
 
-/* CUnit calls back without an argument, so what the callbacks use is static; it belongs to the suite's process. */
+/* CUnit calls back without an argument, so what the callbacks use is static; it belongs to the
+ * suite's process. */
 static struct tally *tally;
 static char skip_reason[256];
 
-void kofn_test_skip(const char *why) { snprintf(skip_reason, sizeof(skip_reason), "%s", why); }
+void kofn_test_skip(const char *why)
+{
+    snprintf(skip_reason, sizeof(skip_reason), "%s", why);
+}
 
 static void test_start(const CU_pTest test, const CU_pSuite suite)
 {
@@ -49,8 +55,7 @@ static void test_complete(const CU_pTest test, const CU_pSuite suite, CU_pFailur
     printf("%s - %s: %s%s%s\n", failure ? "not ok" : "ok", suite->pName, test->pName,
            skip_reason[0] && !failure ? " # SKIP " : "", failure ? "" : skip_reason);
     for (; failure; failure = failure->pNext)
-        printf("# %s:%u: %s\n", failure->strFileName, failure->uiLineNumber,
-               failure->strCondition);
+        printf("# %s:%u: %s\n", failure->strFileName, failure->uiLineNumber, failure->strCondition);
     tally->reported++;
     tally->failed += failure != NULL;
     tally->running[0] = '\0';
@@ -75,7 +80,8 @@ static void run_here(CU_pSuite suite, unsigned seconds)
     exit(0);
 }
 
-/* Reports what the suite's process left unsaid when it ended with @status; returns how many tests failed. */
+/* Reports what the suite's process left unsaid when it ended with @status; returns how many tests
+ * failed. */
 static unsigned report_end(const char *name, unsigned count, int status, const struct tally *seen)
 {
     unsigned failed = seen->failed;
@@ -106,6 +112,28 @@ static unsigned suite_seconds(void)
     return (seconds ? seconds : 120) * SLOWNESS;
 }
 
+/* Has the tests of the suite run whose names match KOFN_TEST_NAMES; returns how many those are. */
+static unsigned choose_tests(CU_pSuite suite)
+{
+    const char *text = getenv("KOFN_TEST_NAMES");
+    unsigned count = 0;
+    regex_t names;
+
+    if (!text || !*text)
+        return suite->uiNumberOfTests;
+    if (regcomp(&names, text, REG_EXTENDED | REG_NOSUB)) {
+        fprintf(stderr, "KOFN_TEST_NAMES=%s is not a regular expression\n", text);
+        exit(99);
+    }
+    CU_set_fail_on_inactive(CU_FALSE);
+    for (CU_pTest test = suite->pTest; test; test = test->pNext) {
+        test->fActive = regexec(&names, test->pName, 0, NULL, 0) ? CU_FALSE : CU_TRUE;
+        count += test->fActive == CU_TRUE;
+    }
+    regfree(&names);
+    return count;
+}
+
 /* Runs one suite in a process of its own. Returns the number of failed tests; adds to @planned. */
 static unsigned run_suite(const struct kofn_suite *entry, unsigned *planned)
 {
@@ -117,7 +145,7 @@ static unsigned run_suite(const struct kofn_suite *entry, unsigned *planned)
     CU_initialize_registry();
     entry->add();
     suite = CU_get_registry()->pSuite;
-    count = suite ? suite->uiNumberOfTests : 0;
+    count = suite ? choose_tests(suite) : 0;
     if (!count) {
         printf("not ok - %s: registers a suite with tests\n", entry->name);
         (*planned)++;

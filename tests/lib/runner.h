@@ -2,7 +2,8 @@
  *
  * A suite that crashes, leaks under a sanitizer or hangs fails alone: its remaining tests are reported as not
  * ok, the next suite runs all the same. KOFN_TEST_SECONDS sets how long one suite may take (default 120,
- * four times as much under a sanitizer).
+ * four times as much under a sanitizer). KOFN_TEST_NAMES, an extended regular expression, leaves only the tests
+ * whose names match it.
  */
 #ifndef KOFN_TESTS_RUNNER_H
 #define KOFN_TESTS_RUNNER_H
