@@ -11,11 +11,12 @@
  */
 static void flow(uint64_t bytes, uint32_t depth)
 {
-    enum { WORKERS = 7, EACH = 20 };
+    enum { WORKERS = 7 };
     struct kofn_random random;
     struct world world;
     uint64_t sent[WORKERS] = {0};
-    uint32_t left = WORKERS * EACH;
+    uint32_t each = KOFN_MAX(contract_rounds(20), 2 * depth + 1); /* every buffer more than once */
+    uint32_t left = WORKERS * each;
 
     kofn_random_seed(&random, bytes, depth);
     world_open(&world, WORKERS, bytes, depth, 0);
@@ -24,7 +25,7 @@ static void flow(uint64_t bytes, uint32_t depth)
         uint32_t rank = (uint32_t)kofn_random_below(&random, WORKERS);
         uint64_t next = sent[rank] + 1;
 
-        if (next <= EACH &&
+        if (next <= each &&
             kofn_credit_granted(&world.geometry, next, (uint32_t)world.arrived[rank])) {
             world_publish(&world, rank, next);
             sent[rank] = next;
@@ -35,10 +36,10 @@ static void flow(uint64_t bytes, uint32_t depth)
         }
     }
     for (uint32_t rank = 0; rank < WORKERS; rank++)
-        left += (uint32_t)(EACH - world.arrived[rank]);
+        left += (uint32_t)(each - world.arrived[rank]);
     world_take(&world, (int)left, 1);
     for (uint32_t rank = 0; rank < WORKERS; rank++)
-        CU_ASSERT_EQUAL(world.arrived[rank], EACH);
+        CU_ASSERT_EQUAL(world.arrived[rank], each);
     CU_ASSERT_EQUAL(world_take_now(&world, 1), 0);
     world_close(&world);
 }

@@ -41,9 +41,7 @@ lossy()
     echo "netem $*: $(value round_time_mean "$name.json") s a round, accuracy $(value accuracy "$name.json"); $(cat "$name.err")"
 }
 
-lossy delay delay 5ms
-lossy loss loss 5%
-lossy all delay 5ms 2ms loss 2% reorder 10% duplicate 1%
-# each way takes 5 ms and a round needs both
-awk "BEGIN { exit !($(value round_time_mean delay.json) > 0.01) }" || fail "nothing was delayed: $(cat delay.json)"
+lossy all delay 5ms 2ms loss 5% reorder 10% duplicate 1%
+# each way takes about 5 ms and a round needs both
+awk "BEGIN { exit !($(value round_time_mean all.json) > 0.01) }" || fail "nothing was delayed: $(cat all.json)"
 exit 0
