@@ -1,6 +1,7 @@
-"""What transport.h promises, over verbs: every way in which a publication can arrive, and connections be made."""
+"""What transport.h promises, over verbs: every way in which a publication can arrive, and connections be made; of
+mode=atomic, harness/native says the same."""
 
-ROUNDS = 50  # of tests that repeat something very often: a guest is slow
+ROUNDS = 10  # of tests that repeat something very often: a guest is slow
 
 
 def suite(name):
@@ -14,4 +15,4 @@ def suite(name):
     return test
 
 
-TESTS = [suite("verbs"), suite("verbs-atomic"), suite("verbs-poll"), suite("verbs-rdmacm")]
+TESTS = [suite("verbs"), suite("verbs-poll"), suite("verbs-rdmacm")]

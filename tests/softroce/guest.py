@@ -120,7 +120,7 @@ class Guest:
             agent.append("kofn.keep=" + ",".join(machine.kept()))
         command = [machine.qemu, *machine.accelerator, "-smp", str(cpus), "-m", memory, "-nodefaults",
                    "-display", "none", "-no-reboot",
-                   "-kernel", machine.cache + "/vmlinuz", "-initrd", machine.cache + "/initramfs",
+                   "-kernel", machine.cache + "/linux", "-initrd", machine.cache + "/initramfs",
                    "-append", " ".join(["console=ttyS0 quiet panic=-1 mitigations=off", machine.clock, *agent]),
                    "-virtfs", "local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
                    "-netdev", (netdev or "hubport,hubid=1") + ",id=n0",
@@ -203,10 +203,10 @@ class Guest:
     def signal(self, name, number):
         self.say(f"signal {name} {number}")
 
-    def end_tasks(self):
-        """Kills what still runs."""
+    def end_tasks(self, kept=()):
+        """Kills what still runs, but for some."""
         for task in self.tasks.values():
-            if task.status is None and not self.ended:
+            if task.status is None and task not in kept and not self.ended:
                 self.signal(task.name, "KILL")
                 task.wait(20)
 

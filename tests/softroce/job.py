@@ -3,41 +3,47 @@
 import json
 import re
 
-from lab import expect
+from lab import HOSTS, expect
 
-WORKERS, WAIT_FOR = 4, 3
+WORKERS, PER_HOST = 4, 2
 PORT = 18590
+LEARNING = "--batch 16 --lr 0.05 --seed 3"
 PATIENCE = 120  # s, for what takes a few: an emulated guest on a busy machine is slow
-MODEL = f"-n {WORKERS} --batch 16 --lr 0.02 --seed 3"
 GONE = r"kofn: rank (\d) \((\S+), pid \d+\): gone in round (\d+): (.*); going on without it \(K = (\d) of (\d) left\)"
 
 
 class Job:
-    def __init__(self, lab, ends, transport="verbs", serve="", work=""):
-        """ends: when it is over, in options of kofn serve; serve, work: more options of either side"""
+    def __init__(self, lab, ends, transport="verbs", serve="", work="", hosts=2):
+        """ends: when it is over, in options of kofn serve; serve, work: more options of either side; hosts: of workers"""
         self.lab = lab
-        self.server, *self.others = lab.hosts()
+        self.server, *self.others = lab.hosts(HOSTS[:1 + hosts])
+        workers = PER_HOST * hosts
+        self.model = f"-n {workers} {LEARNING}"
         self.transport = "-t " + transport + (" --transport-option device=rxe0" if transport == "verbs" else "")
         self.address = f"tcp:{self.server.address}:{PORT}"
         self.working = work
         name = lab.name("serve")
         self.file = f"/run/{name}.json"
         self.serving = self.server.start(
-            name, f"exec {lab.build}/kofn serve -v {MODEL} -k {WAIT_FOR} -u 5 {self.transport} {ends} {serve}"
+            name, f"exec {lab.build}/kofn serve -v {self.model} -k {workers - 1} -u 5 {self.transport} {ends} {serve}"
             f" --bind {self.server.address} --port {PORT} --insecure --json {self.file}")
         self.serving.wait_for("^listening on ", PATIENCE)
+        self.seen = 0
         self.workers = {}
-        for rank in range(WORKERS):
+        for rank in range(workers):
             self.work(rank)
 
     def host(self, rank):
-        return self.others[rank // 2]
+        return self.others[rank // PER_HOST]
+
+    def tasks(self):
+        return [self.serving, *self.workers.values()]
 
     def work(self, rank):
         """Starts the worker of a rank, which may be one that had it before."""
         self.workers[rank] = self.host(rank).start(
             self.lab.name(f"work{rank}"),
-            f"exec {self.lab.build}/kofn work {MODEL} {self.transport} {self.working} --rank {rank} --address {self.address}")
+            f"exec {self.lab.build}/kofn work {self.model} {self.transport} {self.working} --rank {rank} --address {self.address}")
         return self.workers[rank]
 
     def replace(self, ranks):
@@ -50,9 +56,16 @@ class Job:
 
     # while it runs
 
+    def forget(self):
+        """What the server has said so far is not heard again, but by everything()."""
+        self.seen = len(self.serving.lines)
+
     def said(self, pattern):
         """The matches of the lines of the server that begin with the pattern."""
-        return [m for m in map(re.compile(pattern).match, list(self.serving.lines)) if m]
+        return self.everything(pattern, self.seen)
+
+    def everything(self, pattern, since=0):
+        return [m for m in map(re.compile(pattern).match, self.serving.lines[since:]) if m]
 
     def until(self, condition, what):
         """Waits until the server has said what makes the condition true."""
@@ -61,7 +74,7 @@ class Job:
 
     def round(self):
         """The last round that the server has told of."""
-        rounds = self.said(r"round (\d+)")
+        rounds = self.everything(r"round (\d+)")
         return int(rounds[-1][1]) if rounds else 0
 
     def rounds_pass(self, count):
@@ -73,6 +86,8 @@ class Job:
 
     def end(self, lost=(), status=0):
         """Waits for the end of the server, and of all workers but those that are lost. Returns the result."""
+        if self.lab.job is self:
+            self.lab.job = None
         expect(self.serving.wait(PATIENCE) == status,
                f"status {self.serving.status} of the server: " + self.serving.text())
         for rank, worker in self.workers.items():
@@ -84,10 +99,10 @@ class Job:
             check_account(worker)
         return result
 
-    def stop(self):
+    def stop(self, lost=()):
         """Ends the job in order, before its time. Returns the result."""
         self.server.signal(self.serving.name, "TERM")
-        return self.end(status=143)
+        return self.end(lost, status=143)
 
 
 def joined(rank):

@@ -50,10 +50,9 @@ class Lab:
         cache = os.environ.get("KOFN_SOFTROCE_CACHE") or os.path.join(self.build, "softroce")
         self.machine = guest.Machine(cache, [self.build, self.top], os.path.join(cache, "logs"))
         self.standing = None
-        self.guests = []
-        self.switch = None
         self.shared = {}  # guests by name, of hosts(), and their switch
         self.shared_switch = None
+        self.job = None  # one that goes on between tests
         self.started = 0  # commands that were given a name
 
     def name(self, what):
@@ -68,57 +67,49 @@ class Lab:
             self.standing.wait_ready()
         return self.standing
 
-    def network(self, names, cpus=1, memory="1G"):
-        """Guests of this test alone, joined by a switch: self.switch, ports in the order of names."""
-        self.dismiss()
-        self.switch = guest.Switch(len(names))
-        for port, name in enumerate(names):
-            self.guests.append(guest.Guest(self.machine, name, index=port + 1, cpus=cpus, memory=memory,
-                                           netdev=self.switch.netdev(port)))
-        for one in self.guests:
-            one.wait_ready()
-        return self.guests
-
-    def hosts(self):
-        """The three of HOSTS, joined by self.shared_switch, which many tests share; one that has ended is made anew. A
-        test that passes leaves them as it has found them, but for commands that still run."""
+    def boot_hosts(self, names=HOSTS):
+        """Sees to it that these of HOSTS are there soon; one that has ended is made anew."""
         if not self.shared_switch:
-            self.dismiss()
             self.shared_switch = guest.Switch(len(HOSTS))
-        for port, name in enumerate(HOSTS):
+        for name in names:
             if name in self.shared and self.shared[name].ended:
                 self.shared.pop(name).off()
             if name not in self.shared:
+                port = HOSTS.index(name)
                 self.shared[name] = guest.Guest(self.machine, name, index=port + 1, cpus=1, memory="512M",
                                                 netdev=self.shared_switch.netdev(port))
-        for one in self.shared.values():
-            one.wait_ready()
-        return [self.shared[name] for name in HOSTS]
 
-    def dismiss(self):
-        """Ends the guests that tests share: the machine is busy enough with others."""
+    def hosts(self, names=HOSTS):
+        """These of HOSTS, joined by self.shared_switch, which many tests share. A test that passes leaves them as it has
+        found them, but for commands that still run."""
+        self.end_standing()
+        self.boot_hosts(names)
+        for name in names:
+            self.shared[name].wait_ready()
+        return [self.shared[name] for name in names]
+
+    def end_standing(self):
+        """Ends the guest of tests of one guest: the machine is busy enough with others."""
         if self.standing:
             self.standing.off()
+        self.standing = None
+
+    def dismiss(self):
+        """Ends the guests that tests share."""
+        self.end_standing()
         for one in self.shared.values():
             one.power_cut()
             one.off()
         if self.shared_switch:
             self.shared_switch.close()
-        self.standing, self.shared, self.shared_switch = None, {}, None
+        self.shared, self.shared_switch, self.job = {}, None, None
 
     def end_test(self, failed=False):
-        for one in self.guests:
-            one.power_cut()
-        for one in self.guests:
-            one.off()
-        if self.switch:
-            self.switch.close()
-        self.guests, self.switch = [], None
         if failed:  # nobody knows what state they are in
             self.dismiss()
         try:
             for one in self.shared.values():
-                one.end_tasks()
+                one.end_tasks(self.job.tasks() if self.job else [])
         except guest.Failure:
             self.dismiss()
 
