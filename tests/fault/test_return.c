@@ -4,7 +4,6 @@
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -119,13 +118,13 @@ static void tell(void *arg, enum kofn_log_level level, const char *message)
         _exit(9);
 }
 
-/* A victim with little patience, whose messages come through @messages. */
+/* A victim with little patience, whose messages come through @messages, one a read. */
 static void fork_impatient(struct cluster *cluster, int *messages)
 {
     int ends[2];
     struct kofn_log log = {KOFN_LOG_WARN, tell, &ends[1]};
 
-    CU_ASSERT_EQUAL_FATAL(pipe2(ends, O_CLOEXEC), 0);
+    CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     cluster->workers[VICTIM].timeout = SILENCE;
     cluster->pids[VICTIM] = fork();
     if (cluster->pids[VICTIM] == 0)
