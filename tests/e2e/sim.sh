@@ -40,15 +40,21 @@ holds "$(value staleness_mean late.json) > 0" "a slow network: staleness"
 sim refuse --model none -n 8 -k 4 -u 5 --delay exp:1ms --latency 500us --rounds 300 --late refuse --loss 0.05
 holds "$(value refused refuse.json) > 0" "refused updates"
 
-# the same seed: the same result, with one thread and with three; another seed: another one
-job="-n 5 -k 3 -u 4 --delay exp:10ms --rounds 30 --model quadratic --latency 2ms"
-# shellcheck disable=SC2086 # words
-for threads in 1 3; do sim "t$threads" $job --threads $threads; done
-grep -v '"command"' t1.json >t1
-grep -v '"command"' t3.json | diff t1 - || fail "three threads, another result"
-# shellcheck disable=SC2086 # words
-sim other $job --seed 2
-[ "$(value loss other.json)" != "$(value loss t1.json)" ] || fail "another seed, the same result"
+# the same seed: the same result and the same record, to the last bit, with one thread and with three, without a model
+# and with real ones; another seed: another one
+for job in "--model none -k 3 -u 4" "--model quadratic -k 3 -u 4" "--model mlp --hidden 16 -k 3 -u 4" \
+    "--model mlp --hidden 16 -a rfast" "--model softmax -a overlap -u 4" "--model softmax -a kbatch-async -k 3"; do
+    job="-n 5 --delay exp:10ms --rounds 30 --latency 2ms $job"
+    # shellcheck disable=SC2086 # words
+    for threads in 1 3; do sim "t$threads" $job --threads $threads --record "r$threads"; done
+    grep -v '"command"' t1.json >t1
+    grep -v '"command"' t3.json | diff t1 - || fail "$job: three threads, another result"
+    tail -n +3 r1 >r
+    tail -n +3 r3 | cmp - r || fail "$job: three threads, another record"
+    # shellcheck disable=SC2086 # words
+    sim other $job --seed 2
+    [ "$(value round_time_mean other.json)" != "$(value round_time_mean t1.json)" ] || fail "$job: another seed, the same result"
+done
 
 # a record can be replayed; the delays of a real job can be simulated
 sim record --model none -n 4 -k 2 -u 5 --delay exp:5ms --rounds 50 --record trace.csv

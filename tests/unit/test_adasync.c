@@ -47,6 +47,41 @@ static void test_formulas(void)
     CU_ASSERT_EQUAL(kofn_adasync_wait_for(KOFN_GROWTH_LINEAR, 8, 1, 2.3, 1, NULL, &k), 0);
 }
 
+/* Rows C1 and C2, from where they come: K is where the bound on the error, F E[T(K)] + c / K, is
+ * least, with the c that makes the first K so at the first loss. E[T(K)] grows like K where workers
+ * are not waited for, like log(N / (N - K)) where they are.
+ */
+static void test_formulas_are_minima(void)
+{
+    static const struct {
+        enum kofn_growth growth;
+        uint32_t first;
+        double loss;
+    } cases[] = {{KOFN_GROWTH_LINEAR, 1, 2.3}, {KOFN_GROWTH_LINEAR, 1, 1},
+                 {KOFN_GROWTH_LINEAR, 1, 0.1}, {KOFN_GROWTH_LOG, 2, 2.3},
+                 {KOFN_GROWTH_LOG, 2, 1},      {KOFN_GROWTH_LOG, 2, 0.1}};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(cases); i++) {
+        bool linear = cases[i].growth == KOFN_GROWTH_LINEAR;
+        double first = cases[i].first, c = 2.3 * first * first / (linear ? 1 : 8 - first);
+        double exact, least = INFINITY, best = 0;
+        uint32_t k;
+
+        CU_ASSERT_EQUAL(kofn_adasync_wait_for(cases[i].growth, 8, cases[i].first, 2.3,
+                                              cases[i].loss, &exact, &k),
+                        0);
+        for (double at = 0.001; at < 8; at += 0.001) {
+            double bound = cases[i].loss * (linear ? at : log(8 / (8 - at))) + c / at;
+
+            if (bound < least) {
+                least = bound;
+                best = at;
+            }
+        }
+        CU_ASSERT_DOUBLE_EQUAL(exact, best, 0.002);
+    }
+}
+
 static void test_bad_arguments(void)
 {
     uint32_t k = 99;
@@ -178,6 +213,7 @@ void kofn_suite_adasync(void)
     CU_pSuite suite = CU_add_suite("adasync", NULL, NULL);
 
     CU_add_test(suite, "formulas: C1 and C2", test_formulas);
+    CU_add_test(suite, "formulas are minima: C1 and C2", test_formulas_are_minima);
     CU_add_test(suite, "bad arguments", test_bad_arguments);
     CU_add_test(suite, "the running loss", test_running_loss);
     CU_add_test(suite, "K grows over all four", test_growth);

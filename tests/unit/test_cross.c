@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "algorithms/node.h"
 #include "tests/unit/engine.h"
 #include "tests/unit/sim_fixture.h"
 
@@ -320,9 +321,38 @@ static void test_same_rounds(void)
             compare(&jobs[i], seed);
 }
 
+static bool has_job(const char *algorithm, const char *over)
+{
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(jobs); i++)
+        if (!strcmp(jobs[i].algorithm, algorithm) && (!over || !strcmp(jobs[i].over, over)))
+            return true;
+    return false;
+}
+
+/* No algorithm is left out: all that have a server are in the table above, and what only chooses K
+ * is there over all whose K it can choose. Of those without a server, real peers have only the one
+ * whose messages may be lost: test_peer_cross.c.
+ */
+static void test_all_algorithms(void)
+{
+    const struct kofn_algorithm *algorithm, *over;
+
+    for (size_t i = 0; (algorithm = kofn_algorithm_at(i)); i++) {
+        if (algorithm->peers) {
+            CU_ASSERT_EQUAL(algorithm->peers->lossy, algorithm == &kofn_rfast);
+            continue;
+        }
+        CU_ASSERT(has_job(algorithm->name, NULL));
+        for (size_t j = 0; algorithm->over && (over = kofn_algorithm_at(j)); j++)
+            if (kofn_algorithm_over(algorithm, over->name))
+                CU_ASSERT(has_job(algorithm->name, over->name));
+    }
+}
+
 void kofn_suite_cross(void)
 {
     CU_pSuite suite = CU_add_suite("cross", NULL, NULL);
 
     CU_add_test(suite, "a simulation and the real engines close the same rounds", test_same_rounds);
+    CU_add_test(suite, "all algorithms", test_all_algorithms);
 }

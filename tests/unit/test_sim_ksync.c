@@ -1,5 +1,6 @@
-/* The K-sync family under the virtual clock: rows B1 to B8 of the theory of Dutta et al., and what
- * each of the four promises: who is cancelled, who waits, what may be stale, how many are merged.
+/* The K-sync family under the virtual clock: rows A2 and B1 to B8 of the theory of Dutta et al.,
+ * and what each of the four promises: who is cancelled, who waits, what may be stale, how many are
+ * merged.
  */
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
@@ -53,43 +54,90 @@ static void test_rows(void)
     }
 }
 
-static double time_of(const struct kofn_sim_attr *attr)
-{
-    struct sim_means means = sim_run(attr, 100, ROUNDS);
-
-    return sim_mean_value(&means.time);
-}
-
-/* Row B6: with K = 1 and exponential delays one merged update in N is fresh; row B7 and B8 are
- * ratios of round times.
- */
-static void test_fresh_and_ratios(void)
+/* Row A2: the variance of the 4th of 8. */
+static void test_variance(void)
 {
     struct kofn_round_report report;
     struct kofn_sim_attr attr;
     struct kofn_delay delay;
     struct kofn_sim *sim;
-    struct sim_mean fresh = {0};
-    double sync, async, kasync, kbatch;
+    struct sim_mean squares = {0};
 
     sim_delay("exp:1", &delay);
-    attr = sim_attr("kbatch-async", 8, 1, 1, &delay);
+    attr = sim_attr("ksync", 8, 4, 1, &delay);
     sim = sim_open(&attr);
     for (int i = 0; i < ROUNDS; i++) {
+        double off;
+
         sim_next(sim, &report);
-        sim_mean_add(&fresh, report.staleness == 0);
+        off = (double)(report.published_ns - report.opened_ns) / 1e9 - 0.6345238095;
+        sim_mean_add(&squares, off * off);
     }
-    async = (double)kofn_sim_now(sim) / 1e9 / ROUNDS;
     kofn_sim_close(sim);
-    CU_ASSERT(sim_mean_near(&fresh, 0.125, "fresh updates"));
-    attr = sim_attr("sync", 8, 8, 1, &delay);
-    sync = time_of(&attr);
-    CU_ASSERT_DOUBLE_EQUAL(sync / async, 21.7429, 0.4);
-    attr = sim_attr("kasync", 8, 4, 1, &delay);
-    kasync = time_of(&attr);
-    attr = sim_attr("kbatch-async", 8, 4, 1, &delay);
-    kbatch = time_of(&attr);
-    CU_ASSERT_DOUBLE_EQUAL(kasync / kbatch, 1.26905, 0.02);
+    CU_ASSERT(sim_mean_near(&squares, 0.1038109410, "variance"));
+}
+
+/* Row B6: with K = 1 one merged update in N is fresh where delays are exponential; fewer where what
+ * has been computed for long is likely to be done soon.
+ */
+static void test_fresh(void)
+{
+    static const struct {
+        const char *delay;
+        bool less;
+    } cases[] = {{"exp:1", false}, {"shifted-exp:1,1", true}, {"pareto:3,1", true}};
+    struct kofn_round_report report;
+    struct kofn_sim_attr attr;
+    struct kofn_delay delay;
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(cases); i++) {
+        struct sim_mean fresh = {0};
+        struct kofn_sim *sim;
+
+        sim_delay(cases[i].delay, &delay);
+        attr = sim_attr("kbatch-async", 8, 1, 1, &delay);
+        sim = sim_open(&attr);
+        for (int j = 0; j < ROUNDS; j++) {
+            sim_next(sim, &report);
+            sim_mean_add(&fresh, report.staleness == 0);
+        }
+        kofn_sim_close(sim);
+        CU_ASSERT(cases[i].less ? sim_mean_value(&fresh) < 0.01
+                                : sim_mean_near(&fresh, 0.125, "fresh updates"));
+    }
+}
+
+/* Rows B7 and B8: how much longer the rounds of one algorithm are than those of another. */
+static void test_ratios(void)
+{
+    static const struct {
+        const char *slow, *fast, *delay;
+        uint32_t slow_k, fast_k;
+        double ratio;
+    } cases[] = {
+        {"sync", "kbatch-async", "exp:1", 8, 1, 21.7429},
+        {"sync", "kasync", "shifted-exp:1,1", 8, 1, 14.8714},
+        {"kasync", "kbatch-async", "exp:1", 4, 4, 1.26905},
+    };
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(cases); i++) {
+        struct kofn_sim_attr attr;
+        struct kofn_delay delay;
+        struct sim_mean slow, fast;
+        double ratio, error;
+
+        sim_delay(cases[i].delay, &delay);
+        attr = sim_attr(cases[i].slow, 8, cases[i].slow_k, 1, &delay);
+        slow = sim_run_batches(&attr, 1000, ROUNDS, TOGETHER).time;
+        attr = sim_attr(cases[i].fast, 8, cases[i].fast_k, 1, &delay);
+        attr.seed = 2;
+        fast = sim_run_batches(&attr, 1000, ROUNDS, TOGETHER).time;
+        ratio = sim_mean_value(&slow) / sim_mean_value(&fast);
+        error = ratio * hypot(sim_mean_error(&slow) / sim_mean_value(&slow),
+                              sim_mean_error(&fast) / sim_mean_value(&fast));
+        CU_ASSERT_DOUBLE_EQUAL(ratio, cases[i].ratio, 4 * error);
+        CU_ASSERT(error < 0.01 * ratio);
+    }
 }
 
 /* Exactly K are merged, though more finish in the same moment; the late ones of K-sync and
@@ -208,7 +256,9 @@ void kofn_suite_sim_ksync(void)
     CU_pSuite suite = CU_add_suite("sim_ksync", NULL, NULL);
 
     CU_add_test(suite, "times and staleness: B1 to B5", test_rows);
-    CU_add_test(suite, "fresh updates and ratios: B6 to B8", test_fresh_and_ratios);
+    CU_add_test(suite, "the variance of a round: A2", test_variance);
+    CU_add_test(suite, "fresh updates: B6", test_fresh);
+    CU_add_test(suite, "ratios: B7, B8", test_ratios);
     CU_add_test(suite, "exactly K are merged", test_ties);
     CU_add_test(suite, "who waits", test_idle);
     CU_add_test(suite, "a slow network", test_slow_network);
