@@ -1,6 +1,8 @@
 /* Who may connect: whoever shows the token of an admission, once. Everybody else costs a bounded
  * number of descriptors for a bounded time, and harms nobody.
  */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -253,6 +255,50 @@ static void test_interface_is_used(void)
     tcp_close(&scene);
 }
 
+/* How many of this process's sockets pace themselves as @name says. */
+static int sockets_of(const char *name)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 1024; fd++) {
+        char found[32] = "";
+        socklen_t length = sizeof(found) - 1;
+
+        if (!getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, found, &length) && !strcmp(found, name))
+            count++;
+    }
+    return count;
+}
+
+/* Both ends send as they were told: updates, and models, whose sockets come from the listener. */
+static void test_congestion_is_chosen(void)
+{
+    static const char options[] = "congestion=reno"; /* every kernel has it, few take it */
+    struct kofn_hub_attr hub_attr = {
+        .workers = 1, .numa_node = -1, .bind = "127.0.0.1", .options = options};
+    struct kofn_endpoint_attr attr = {.epoch = 1, .options = options};
+    struct kofn_endpoint *endpoint;
+    struct kofn_offer offer, answer;
+    struct kofn_arrival arrival;
+    struct tcp_scene scene;
+    int before = sockets_of("reno");
+
+    kofn_caught_reset(&scene.caught);
+    hub_attr.log = attr.log = &scene.caught.log;
+    kofn_geometry_init(&scene.geometry, LARGE_BYTES, 2);
+    hub_attr.slot = hub_attr.model = attr.slot = attr.model = scene.geometry;
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_open(&hub_attr, &scene.hub), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_admit(scene.hub, 0, 1, &offer), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.endpoint_open(&attr, &offer, &answer, &endpoint), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_connect(scene.hub, 0, &answer), 0);
+    endpoint_fill(endpoint, 1);
+    CU_ASSERT_EQUAL(endpoint_publish(endpoint, 1), 0);
+    CU_ASSERT_EQUAL(tcp_poll(&scene, &arrival), 1);
+    CU_ASSERT_EQUAL(sockets_of("reno") - before, 1 + 2 * LINKS); /* the listener, two ends each */
+    kofn_tcp.endpoint_close(endpoint);
+    tcp_close(&scene);
+}
+
 #define OF_64_BYTES "0123456789012345678901234567890123456789012345678901234567890123"
 
 /* What is not an option, or not a host, is refused in words. */
@@ -272,6 +318,12 @@ static void test_nonsense_is_refused(void)
     attr.options = "zero-copy=maybe";
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "zero-copy=maybe: must be auto, always or never"));
+    attr.options = "congestion=none";
+    CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_UNSUPPORTED);
+    CU_ASSERT(kofn_caught_one(&caught, "congestion=none: this host does not have it"));
+    attr.options = "congestion=" OF_64_BYTES;
+    CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
+    CU_ASSERT(kofn_caught_one(&caught, "not the name of a way"));
     attr.options = "speed=high";
     CU_ASSERT_EQUAL(kofn_tcp.hub_open(&attr, &hub), KOFN_INVALID);
     CU_ASSERT(kofn_caught_one(&caught, "no option 'speed'"));
@@ -299,5 +351,6 @@ void contract_tcp_strangers(CU_pSuite suite)
     CONTRACT_TEST(suite, test_connection_may_come_late);
     CONTRACT_TEST(suite, test_ipv6);
     CONTRACT_TEST(suite, test_interface_is_used);
+    CONTRACT_TEST(suite, test_congestion_is_chosen);
     CONTRACT_TEST(suite, test_nonsense_is_refused);
 }

@@ -89,6 +89,7 @@ static int connect_link(struct kofn__tcp_endpoint *endpoint, const struct kofn_e
     if (rc)
         return rc;
     kofn__socket_tune(stream->fd, endpoint->peer_timeout);
+    kofn__socket_congestion(stream->fd, endpoint->options.congestion);
     if (link == LINK_PAYLOAD)
         kofn__zero_copy_start(&stream->zero, stream->fd, endpoint->options.zero_copy);
     rc = kofn__socket_send_all(stream->fd, &greeting, sizeof(greeting), deadline);

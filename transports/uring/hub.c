@@ -175,7 +175,7 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
     if (rc)
         goto close_hub;
     kofn__driver_enter(&hub->driver);
-    rc = kofn__visitors_open(hub, hub->host);
+    rc = kofn__visitors_open(hub, hub->host, &options);
     kofn__driver_leave(&hub->driver);
     if (rc)
         goto close_hub;

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "transports/uring/offer.h"
+#include "transports/uring/options.h"
 #include "transports/uring/stream.h"
 
 #define KOFN__VISITORS 64u /* connections that have not said yet whose they are */
@@ -123,7 +124,8 @@ static inline struct kofn__stream *kofn__payload_stream(struct kofn__tcp_hub *hu
 void kofn__visitors_ready(struct kofn__tcp_hub *hub, uint32_t key);
 
 /* Starts to listen, to accept; KOFN_SYSTEM, KOFN_NO_MEMORY (logged). */
-int kofn__visitors_open(struct kofn__tcp_hub *hub, const char *host);
+int kofn__visitors_open(struct kofn__tcp_hub *hub, const char *host,
+                        const struct kofn__tcp_options *options);
 void kofn__visitors_close(struct kofn__tcp_hub *hub);
 
 /* Drops visitors that have taken too long, and accepts again after a pause. */

@@ -48,6 +48,18 @@ static int choose_copy(struct kofn_text value, struct kofn__tcp_options *options
                       KOFN_TEXT_ARGS(value));
 }
 
+/* It is tried on a socket, so that a wrong name is not found out by a hundred connections. */
+static int choose_congestion(struct kofn_text value, struct kofn__tcp_options *options,
+                             const struct kofn_log *log)
+{
+    if (!value.length || value.length >= sizeof(options->congestion))
+        return kofn_error(log, KOFN_INVALID, "tcp: congestion=%.*s: not the name of a way",
+                          KOFN_TEXT_ARGS(value));
+    memcpy(options->congestion, value.start, value.length);
+    options->congestion[value.length] = 0;
+    return kofn__socket_congestion_allowed(options->congestion, log);
+}
+
 int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
                            const struct kofn_log *log)
 {
@@ -63,6 +75,8 @@ int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
             rc = keep_interface(value, options, log);
         else if (kofn_text_is(key, "zero-copy"))
             rc = choose_copy(value, options, log);
+        else if (kofn_text_is(key, "congestion"))
+            rc = choose_congestion(value, options, log);
         else
             rc = kofn_error(log, KOFN_INVALID, "tcp: has no option '%.*s'", KOFN_TEXT_ARGS(key));
     }

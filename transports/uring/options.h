@@ -5,6 +5,7 @@
 #include "base/interface.h"
 #include "transports/transport.h"
 #include "transports/uring/engine.h"
+#include "transports/uring/socket.h"
 #include "transports/uring/zero_copy.h"
 
 struct kofn__tcp_options {
@@ -12,10 +13,11 @@ struct kofn__tcp_options {
     const struct kofn__engine_ops *engine; /* `auto` = uring where it is allowed, else poll */
     char interface[KOFN_INTERFACES_BYTES]; /* a hub listens there, an endpoint connects from there;
                                               "" = not said */
+    char congestion[KOFN__CONGESTION];     /* how a sender paces itself; "" = the host's way */
 };
 
 /* KOFN_INVALID for a key or value that is unknown or too long, KOFN_UNSUPPORTED for engine=uring
- * where that is not allowed; logged.
+ * or congestion=NAME where that is not allowed; logged.
  */
 int kofn__tcp_options_read(const char *text, struct kofn__tcp_options *options,
                            const struct kofn_log *log);

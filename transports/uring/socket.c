@@ -193,6 +193,48 @@ int kofn__socket_connect(const char *host, uint16_t port, const char *interface,
     return 0;
 }
 
+static int set_congestion(int fd, const char *name)
+{
+    return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
+}
+
+void kofn__socket_congestion(int fd, const char *name)
+{
+    if (*name)
+        set_congestion(fd, name); /* it has been tried */
+}
+
+/* Those that this process may choose; "" if the system does not say. */
+static void read_choices(char *names, size_t room)
+{
+    FILE *file = fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "r");
+
+    names[0] = 0;
+    if (!file)
+        return;
+    if (fgets(names, (int)room, file))
+        names[strcspn(names, "\n")] = 0;
+    fclose(file);
+}
+
+int kofn__socket_congestion_allowed(const char *name, const struct kofn_log *log)
+{
+    int fd = new_socket(AF_INET), refused;
+    char names[256];
+
+    if (fd < 0)
+        return kofn_error_errno(log, "tcp: socket");
+    refused = set_congestion(fd, name);
+    close(fd);
+    if (!refused)
+        return 0;
+    read_choices(names, sizeof(names));
+    return kofn_error(log, KOFN_UNSUPPORTED,
+                      "tcp: congestion=%s: this host does not have it, or does not permit it; "
+                      "there are: %s",
+                      name, names);
+}
+
 void kofn__socket_tune(int fd, uint64_t peer_timeout)
 {
     unsigned ms = (unsigned)KOFN_MIN(peer_timeout / KOFN_NS_PER_MS, (uint64_t)INT32_MAX);

@@ -30,6 +30,14 @@ int kofn__socket_accept(int listener, int *fd);
 int kofn__socket_connect(const char *host, uint16_t port, const char *interface, uint64_t deadline,
                          int *fd, const struct kofn_log *log);
 
+/* What sends on @fd, or on what is accepted from it, paces itself as @name says, "bbr" or
+ * another; "" = as the host does. allowed(): 0, KOFN_UNSUPPORTED where that is not to be had
+ * (logged, with those that are), KOFN_SYSTEM.
+ */
+#define KOFN__CONGESTION 16u /* bytes of a name, with its zero: the kernel's limit */
+void kofn__socket_congestion(int fd, const char *name);
+int kofn__socket_congestion_allowed(const char *name, const struct kofn_log *log);
+
 /* No delay; after about @peer_timeout ns without a sign of the other host a connection that is idle
  * has failed. TCP_USER_TIMEOUT, which is for those that are not, is not set: it would also end one
  * whose reader is merely stopped. For those there is kofn__socket_lost().

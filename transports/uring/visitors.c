@@ -14,12 +14,14 @@
 #define ACCEPTS 256 /* in one go */
 #define PAUSE_NS (100 * KOFN_NS_PER_MS)
 
-int kofn__visitors_open(struct kofn__tcp_hub *hub, const char *host)
+int kofn__visitors_open(struct kofn__tcp_hub *hub, const char *host,
+                        const struct kofn__tcp_options *options)
 {
     int rc = kofn__socket_listen(host, &hub->listener, &hub->port, hub->hub.log);
 
     if (rc)
         return rc;
+    kofn__socket_congestion(hub->listener, options->congestion);
     rc = kofn__driver_watch_owner(&hub->driver, KOFN__KEY_LISTENER, hub->listener);
     return rc ? kofn_error(hub->hub.log, rc, "tcp: cannot watch a socket") : 0;
 }
