@@ -59,3 +59,19 @@ int kofn_error_errno(const struct kofn_log *log, const char *format, ...)
     emit(log, KOFN_LOG_ERROR, line);
     return error == ENOMEM ? KOFN_NO_MEMORY : KOFN_SYSTEM;
 }
+
+static void write_named(void *arg, enum kofn_log_level level, const char *message)
+{
+    const struct kofn_rank_log *named = arg;
+
+    if (strstr(message, "rank "))
+        kofn_log(named->to, level, "%s", message);
+    else
+        kofn_log(named->to, level, "rank %u: %s", named->rank, message);
+}
+
+void kofn_rank_log_init(struct kofn_rank_log *named, const struct kofn_log *to, uint32_t rank)
+{
+    *named = (struct kofn_rank_log){
+        .log = {to ? to->level : KOFN_LOG_WARN, write_named, named}, .to = to, .rank = rank};
+}

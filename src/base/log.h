@@ -25,6 +25,18 @@ int kofn_error(const struct kofn_log *log, int status, const char *format, ...)
 int kofn_error_errno(const struct kofn_log *log, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* A log for those who know of no rank, or need not name it: writes to another one, with the rank in
+ * front of every message that names none.
+ */
+struct kofn_rank_log {
+    struct kofn_log log; /* give its address to them */
+    const struct kofn_log *to;
+    uint32_t rank;
+};
+
+/* @named must not move afterwards. Its level is that of @to now. */
+void kofn_rank_log_init(struct kofn_rank_log *named, const struct kofn_log *to, uint32_t rank);
+
 /* True if @log would print a message of @level: guards work that is only done for a message. */
 bool kofn_log_wants(const struct kofn_log *log, enum kofn_log_level level);
 

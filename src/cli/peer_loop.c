@@ -18,6 +18,7 @@ struct loop {
     struct kofn_peer_board *board;
     struct kofn_peer_share *share;
     const struct kofn_log *log;
+    struct kofn_rank_log named; /* for its transport, and its meeting */
     uint32_t rank;
     size_t parameters;
     struct kofn_peer_attr attr;
@@ -55,7 +56,7 @@ static void pause_ns(uint64_t ns)
 static int meet(struct loop *loop)
 {
     uint64_t deadline = kofn_deadline(kofn_now_ns(), MEET_NS);
-    int rc = kofn_meet_open(&loop->peer, MEET_NS, &loop->meeting);
+    int rc = kofn_meet_open(&loop->peer, &loop->meeting);
 
     if (rc)
         return rc;
@@ -230,6 +231,7 @@ static void set_up(struct loop *loop)
 {
     const struct kofn_run *run = loop->task->run;
 
+    kofn_rank_log_init(&loop->named, loop->log, loop->rank);
     loop->attr = (struct kofn_peer_attr){
         .node = {.algorithm = run->terms.algorithm,
                  .graph = loop->task->graph,
@@ -244,7 +246,7 @@ static void set_up(struct loop *loop)
         .bind = "127.0.0.1",
         .peer_timeout = run->conf->peer_timeout,
         .loss = run->conf->loss,
-        .log = loop->log,
+        .log = &loop->named.log,
     };
     kofn_delay_source_init(&loop->delays, run->conf->seed, loop->rank);
 }

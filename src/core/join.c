@@ -114,7 +114,7 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
                                           .server = worker->server,
                                           .peer_timeout = worker->timeout,
                                           .options = attr->transport_options,
-                                          .log = worker->log};
+                                          .log = &worker->named.log};
     struct kofn_offer in = {.length = welcome->offer.length, .fd_count = fds->count}, out = {0};
     struct kofn_wire ready = {.type = KOFN_WIRE_READY};
     struct kofn_fds answer = {0};

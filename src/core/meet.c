@@ -1,5 +1,8 @@
 #include "core/meet.h"
 
+#include <errno.h>
+#include <kofn/kofn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,21 +10,10 @@
 
 #include "base/clock.h"
 
-enum stage { STAGE_NONE, STAGE_ASKED, STAGE_ANSWERED, STAGE_CONNECTING, STAGE_DONE, STAGE_LOST };
-
-/* An out-edge: this peer asks. */
-struct kofn_meet_edge {
-    struct kofn_channel *control;
-    enum stage stage;
-    char name[KOFN_ADDRESS_BYTES + 48]; /* who it is, for messages */
-};
-
-/* An in-edge: this peer is asked. */
-struct kofn_meet_guest {
-    struct kofn_channel *control;
-    enum stage stage;
-    uint32_t edge;
-};
+#define SPARE 16 /* places for those who turn out to be no neighbours; more wait in the queue */
+#define GUEST_NS (5 * KOFN_NS_PER_S)      /* what one step of a handshake may take a guest */
+#define AGAIN_NS (100 * KOFN_NS_PER_MS)   /* until somebody who has hung up is asked again */
+#define CONNECT_NS (500 * KOFN_NS_PER_MS) /* for one attempt */
 
 static const char *const kinds[] = {[KOFN_EDGE_MODEL] = "model", [KOFN_EDGE_MASS] = "mass"};
 
@@ -32,16 +24,17 @@ static uint32_t rank_of(const struct kofn_meeting *meeting)
 
 /* ---- opening ---- */
 
-int kofn_meet_open(struct kofn_peer_end *peer, uint64_t timeout, struct kofn_meeting *meeting)
+int kofn_meet_open(struct kofn_peer_end *peer, struct kofn_meeting *meeting)
 {
     bool network = !(peer->attr->transport->capabilities & KOFN_CAP_ONE_HOST);
     const struct kofn_listener_attr attr = {
         .network = network, .silence = peer->attr->peer_timeout, .log = peer->attr->log};
 
-    *meeting = (struct kofn_meeting){.peer = peer, .log = peer->attr->log, .timeout = timeout};
+    *meeting = (struct kofn_meeting){.peer = peer, .log = peer->attr->log};
     meeting->listener.fd = -1;
     meeting->out = calloc(peer->node.out_count + 1u, sizeof(*meeting->out));
-    meeting->in = calloc(peer->node.in_count + 1u, sizeof(*meeting->in));
+    meeting->places = peer->node.in_count + SPARE;
+    meeting->in = calloc(meeting->places, sizeof(*meeting->in));
     if (!meeting->out || !meeting->in) {
         kofn_meet_close(meeting);
         return kofn_error(peer->attr->log, KOFN_NO_MEMORY, "rank %u: %u edges", peer->node.rank,
@@ -54,7 +47,7 @@ void kofn_meet_close(struct kofn_meeting *meeting)
 {
     for (uint32_t i = 0; meeting->out && i < meeting->peer->node.out_count; i++)
         kofn_channel_close(meeting->out[i].control);
-    for (uint32_t i = 0; i < meeting->guests; i++)
+    for (uint32_t i = 0; meeting->in && i < meeting->places; i++)
         kofn_channel_close(meeting->in[i].control);
     kofn_listener_close(&meeting->listener);
     free(meeting->out);
@@ -82,58 +75,85 @@ static struct kofn_offer get_offer(const struct kofn_wire *message, const struct
     return offer;
 }
 
-/* The next message of a handshake: KOFN_AGAIN if it is not there yet. */
-static int expect(struct kofn_meeting *meeting, struct kofn_channel *control, const char *who,
-                  enum kofn_wire_type wanted, struct kofn_wire *message, struct kofn_fds *fds)
+/* The next message of a handshake: KOFN_AGAIN if it is not there yet; else why it is not @wanted.
+ */
+static int expect(struct kofn_channel *control, enum kofn_wire_type wanted,
+                  struct kofn_wire *message, struct kofn_fds *fds, const char **why)
 {
-    const char *reason = "";
-    int rc = kofn_channel_receive(control, 0, message, fds, &reason);
+    int rc = kofn_channel_receive(control, 0, message, fds, why);
 
-    if (rc == KOFN_AGAIN || rc == KOFN_INTERRUPTED)
+    if (rc == KOFN_INTERRUPTED)
         return KOFN_AGAIN;
-    if (rc)
-        return kofn_error(meeting->log, rc, "rank %u: %s: %s while peers met", rank_of(meeting),
-                          who, reason);
-    if (message->type == wanted)
-        return 0;
+    if (rc || message->type == wanted)
+        return rc;
     kofn_fds_close(fds);
-    return kofn_error(meeting->log, KOFN_PROTOCOL, "rank %u: %s: message out of turn",
-                      rank_of(meeting), who);
-}
-
-static int hung_up(struct kofn_meeting *meeting, const char *who, int rc)
-{
-    return kofn_error(meeting->log, rc, "rank %u: %s hung up while peers met", rank_of(meeting),
-                      who);
+    *why = message->type == KOFN_WIRE_REFUSED ? message->refused.text : "message out of turn";
+    return message->type == KOFN_WIRE_REFUSED ? KOFN_REFUSED : KOFN_PROTOCOL;
 }
 
 /* ---- the side that asks ---- */
+
+/* It has hung up, or is not there: nobody is lost yet, and is asked again. */
+static void ask_again(struct kofn_meeting *meeting, uint32_t index, const char *why)
+{
+    struct kofn_meet_edge *edge = &meeting->out[index];
+
+    kofn_log(meeting->log, KOFN_LOG_INFO, "rank %u: %s: %s while peers met; asking again",
+             rank_of(meeting), edge->name, why);
+    kofn_peer_leave(meeting->peer, index);
+    kofn_channel_close(edge->control);
+    edge->control = NULL;
+    edge->stage = KOFN_MEET_NONE;
+    edge->again_ns = kofn_now_ns() + AGAIN_NS;
+}
+
+/* The next message of @index's handshake. */
+static int hear(struct kofn_meeting *meeting, uint32_t index, enum kofn_wire_type wanted,
+                struct kofn_wire *message, struct kofn_fds *fds)
+{
+    struct kofn_meet_edge *edge = &meeting->out[index];
+    const char *why = "";
+    int rc = expect(edge->control, wanted, message, fds, &why);
+
+    if (!rc || rc == KOFN_AGAIN)
+        return rc;
+    if (rc != KOFN_GONE)
+        return kofn_error(meeting->log, rc, "rank %u: %s: %s", rank_of(meeting), edge->name, why);
+    ask_again(meeting, index, why);
+    return KOFN_AGAIN;
+}
 
 static int ask(struct kofn_meeting *meeting, uint32_t index, const char *address)
 {
     const struct kofn_node_out *out = &meeting->peer->node.out[index];
     struct kofn_meet_edge *edge = &meeting->out[index];
+    uint64_t now = kofn_now_ns();
     const struct kofn_connect_attr connect = {.address = address,
-                                              .deadline =
-                                                  kofn_deadline(kofn_now_ns(), meeting->timeout),
+                                              .deadline = kofn_deadline(now, CONNECT_NS),
                                               .silence = meeting->peer->attr->peer_timeout,
                                               .log = meeting->log};
     struct kofn_wire hello = {.type = KOFN_WIRE_HELLO};
+    const char *why = "";
     int rc;
 
+    if (now < edge->again_ns)
+        return 0;
     snprintf(edge->name, sizeof(edge->name), "rank %u, %.300s", out->to, address);
-    rc = kofn_channel_connect(&connect, &edge->control);
+    rc = kofn_channel_try(&connect, &edge->control, &why);
+    if (rc == KOFN_AGAIN || rc == KOFN_GONE)
+        ask_again(meeting, index, why);
     if (rc)
-        return rc;
+        return rc == KOFN_GONE || rc == KOFN_INTERRUPTED ? KOFN_AGAIN : rc;
     hello.hello.rank = rank_of(meeting);
     hello.hello.pid = (uint32_t)getpid();
     hello.hello.parameters = meeting->peer->node.parameters;
     snprintf(hello.hello.transport, sizeof(hello.hello.transport), "%s",
              meeting->peer->attr->transport->name);
     snprintf(hello.hello.workload, sizeof(hello.hello.workload), "%s", kinds[out->kind]);
-    edge->stage = STAGE_ASKED;
-    rc = kofn_channel_send(edge->control, &hello, NULL);
-    return rc ? hung_up(meeting, edge->name, rc) : 0;
+    edge->stage = KOFN_MEET_ASKED;
+    if (kofn_channel_send(edge->control, &hello, NULL))
+        ask_again(meeting, index, "it hung up");
+    return 0;
 }
 
 static int answer(struct kofn_meeting *meeting, uint32_t index)
@@ -142,7 +162,7 @@ static int answer(struct kofn_meeting *meeting, uint32_t index)
     struct kofn_wire message, ready = {.type = KOFN_WIRE_READY};
     struct kofn_fds fds = {0};
     struct kofn_offer in, out = {0};
-    int rc = expect(meeting, edge->control, edge->name, KOFN_WIRE_WELCOME, &message, &fds);
+    int rc = hear(meeting, index, KOFN_WIRE_WELCOME, &message, &fds);
 
     if (rc)
         return rc;
@@ -160,8 +180,10 @@ static int answer(struct kofn_meeting *meeting, uint32_t index)
     put_offer(&ready, &out, &fds);
     rc = kofn_channel_send(edge->control, &ready, &fds);
     kofn_fds_close(&fds);
-    edge->stage = STAGE_ANSWERED;
-    return rc ? hung_up(meeting, edge->name, rc) : 0;
+    edge->stage = KOFN_MEET_ANSWERED;
+    if (rc)
+        ask_again(meeting, index, "it hung up");
+    return 0;
 }
 
 static int step_out(struct kofn_meeting *meeting, uint32_t index, const char *address)
@@ -171,15 +193,15 @@ static int step_out(struct kofn_meeting *meeting, uint32_t index, const char *ad
     struct kofn_fds fds = {0};
     int rc = 0;
 
-    if (edge->stage == STAGE_NONE && address)
+    if (edge->stage == KOFN_MEET_NONE && address)
         rc = ask(meeting, index, address);
-    if (!rc && edge->stage == STAGE_ASKED)
+    if (!rc && edge->stage == KOFN_MEET_ASKED)
         rc = answer(meeting, index);
-    if (!rc && edge->stage == STAGE_ANSWERED) {
-        rc = expect(meeting, edge->control, edge->name, KOFN_WIRE_GO, &message, &fds);
+    if (!rc && edge->stage == KOFN_MEET_ANSWERED) {
+        rc = hear(meeting, index, KOFN_WIRE_GO, &message, &fds);
         if (!rc) {
             kofn_fds_close(&fds);
-            edge->stage = STAGE_DONE;
+            edge->stage = KOFN_MEET_DONE;
         }
     }
     return rc == KOFN_AGAIN ? 0 : rc;
@@ -187,41 +209,74 @@ static int step_out(struct kofn_meeting *meeting, uint32_t index, const char *ad
 
 /* ---- the side that is asked ---- */
 
-/* The in-edge that a HELLO is for. */
-static int find_edge(struct kofn_meeting *meeting, const struct kofn_wire *hello, uint32_t *edge)
+/* Frees the place of a guest, and its edge, if the slot of that is free. */
+static void clear(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
+{
+    bool gone = guest->pid && kill((pid_t)guest->pid, 0) && errno == ESRCH;
+
+    if (guest->stage == KOFN_MEET_ASKED || !kofn_peer_release(meeting->peer, guest->edge, gone))
+        *guest = (struct kofn_meet_guest){0};
+    else
+        guest->stage = KOFN_MEET_LEAVING;
+}
+
+/* A guest came to nothing. That is said once: whoever can connect can do so very often. */
+static void drop(struct kofn_meeting *meeting, struct kofn_meet_guest *guest, const char *why)
+{
+    if (!meeting->strangers++)
+        kofn_log(meeting->log, KOFN_LOG_WARN,
+                 "rank %u: %s, while peers met, connected and became no neighbour: %s; further "
+                 "ones are dropped without a word",
+                 rank_of(meeting),
+                 guest->control->network ? guest->control->path.peer : "a process", why);
+    kofn_channel_close(guest->control);
+    guest->control = NULL;
+    clear(meeting, guest);
+}
+
+static void refuse(struct kofn_meeting *meeting, struct kofn_meet_guest *guest, const char *why)
+{
+    struct kofn_wire message = {.type = KOFN_WIRE_REFUSED, .refused.status = KOFN_REFUSED};
+
+    snprintf(message.refused.text, sizeof(message.refused.text), "rank %u: %s", rank_of(meeting),
+             why);
+    kofn_channel_send(guest->control, &message, NULL);
+    drop(meeting, guest, why);
+}
+
+static bool edge_taken(const struct kofn_meeting *meeting, uint32_t edge)
+{
+    for (uint32_t i = 0; i < meeting->places; i++)
+        if (meeting->in[i].stage >= KOFN_MEET_ANSWERED && meeting->in[i].edge == edge)
+            return true;
+    return false;
+}
+
+/* Finds the in-edge that @hello is for. NULL, or why there is none. */
+static const char *find_edge(const struct kofn_meeting *meeting, const struct kofn_wire *hello,
+                             uint32_t *edge)
 {
     const struct kofn_peer_end *peer = meeting->peer;
     bool mass = !strcmp(hello->hello.workload, kinds[KOFN_EDGE_MASS]);
 
     *edge =
         kofn_node_in_edge(&peer->node, hello->hello.rank, mass ? KOFN_EDGE_MASS : KOFN_EDGE_MODEL);
-    for (uint32_t i = 0; i < meeting->guests; i++)
-        if (meeting->in[i].stage >= STAGE_ANSWERED && meeting->in[i].edge == *edge)
-            *edge = KOFN_ROOT_ANY;
-    if (*edge != KOFN_ROOT_ANY && hello->hello.parameters == peer->node.parameters &&
-        !strcmp(hello->hello.transport, peer->attr->transport->name))
-        return 0;
-    return kofn_error(meeting->log, KOFN_PROTOCOL,
-                      "rank %u: rank %u (%s, %llu parameters) is no neighbour", rank_of(meeting),
-                      hello->hello.rank, hello->hello.transport,
-                      (unsigned long long)hello->hello.parameters);
+    return *edge == KOFN_ROOT_ANY ? "it is no neighbour"
+           : hello->hello.parameters != peer->node.parameters
+               ? "its model has another number of parameters"
+           : strcmp(hello->hello.transport, peer->attr->transport->name)
+               ? "its transport is another one"
+               : NULL;
 }
 
-static int welcome(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
+static int send_welcome(struct kofn_meeting *meeting, struct kofn_meet_guest *guest,
+                        const struct kofn_offer *offer)
 {
     const struct kofn_peer_end *peer = meeting->peer;
-    struct kofn_wire hello, message = {.type = KOFN_WIRE_WELCOME};
-    struct kofn_fds fds = {0};
-    struct kofn_offer offer = {0};
-    int rc = expect(meeting, guest->control, "a neighbour", KOFN_WIRE_HELLO, &hello, &fds);
+    struct kofn_wire message = {.type = KOFN_WIRE_WELCOME};
+    struct kofn_fds fds;
+    int rc;
 
-    kofn_fds_close(&fds);
-    if (!rc)
-        rc = find_edge(meeting, &hello, &guest->edge);
-    if (!rc)
-        rc = kofn_peer_admit(meeting->peer, guest->edge, &guest->control->path, &offer);
-    if (rc)
-        return rc;
     message.welcome.job = (struct kofn_job){.payload = KOFN_PAYLOAD_GRADIENT,
                                             .publish = KOFN_PUBLISH_EAGER,
                                             .workers = peer->node.nodes,
@@ -233,60 +288,127 @@ static int welcome(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
     message.welcome.pid = (uint32_t)getpid();
     snprintf(message.welcome.transport, sizeof(message.welcome.transport), "%s",
              peer->attr->transport->name);
-    put_offer(&message, &offer, &fds);
+    put_offer(&message, offer, &fds);
     rc = kofn_channel_send(guest->control, &message, &fds);
     kofn_fds_close(&fds);
-    guest->stage = STAGE_ANSWERED;
-    return rc ? hung_up(meeting, "a neighbour", rc) : 0;
+    return rc;
+}
+
+/* Takes in who a guest is. Returns what this side cannot do; all else ends the guest alone. */
+static int welcome(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
+{
+    struct kofn_wire hello;
+    struct kofn_fds fds = {0};
+    struct kofn_offer offer = {0};
+    const char *why = "";
+    uint32_t edge;
+    int rc = expect(guest->control, KOFN_WIRE_HELLO, &hello, &fds, &why);
+
+    kofn_fds_close(&fds);
+    if (rc == KOFN_AGAIN)
+        return 0;
+    if (rc) {
+        drop(meeting, guest, why);
+        return 0;
+    }
+    why = find_edge(meeting, &hello, &edge);
+    if (why) {
+        refuse(meeting, guest, why);
+        return 0;
+    }
+    if (edge_taken(meeting, edge)) { /* by one who may come to nothing: it will ask again */
+        drop(meeting, guest, "somebody else is about to be that neighbour");
+        return 0;
+    }
+    rc = kofn_peer_admit(meeting->peer, edge, &guest->control->path, &offer);
+    if (rc)
+        return rc;
+    guest->edge = edge;
+    guest->stage = KOFN_MEET_ANSWERED;
+    guest->deadline = kofn_deadline(kofn_now_ns(), GUEST_NS);
+    if (send_welcome(meeting, guest, &offer))
+        drop(meeting, guest, "it hung up");
+    return 0;
 }
 
 /* Goes on with the connection of a guest that has answered with @offer (NULL: it has, before). */
-static int connect_guest(struct kofn_meeting *meeting, struct kofn_meet_guest *guest,
-                         const struct kofn_offer *offer)
+static void connect_guest(struct kofn_meeting *meeting, struct kofn_meet_guest *guest,
+                          const struct kofn_offer *offer)
 {
     struct kofn_wire go = {.type = KOFN_WIRE_GO};
     int rc = kofn_peer_connect(meeting->peer, guest->edge, offer);
 
-    guest->stage = STAGE_CONNECTING;
+    guest->stage = KOFN_MEET_CONNECTING;
+    guest->deadline = KOFN_FOREVER; /* the transport keeps to the peer's time-out */
+    if (rc == KOFN_AGAIN)
+        return;
+    guest->stage = KOFN_MEET_DONE;
     if (rc)
-        return rc;
-    guest->stage = STAGE_DONE;
-    rc = kofn_channel_send(guest->control, &go, NULL);
-    return rc ? hung_up(meeting, "a neighbour", rc) : 0;
+        drop(meeting, guest, kofn_status_text(rc));
+    else if (kofn_channel_send(guest->control, &go, NULL))
+        drop(meeting, guest, "it hung up");
 }
 
-static int step_in(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
+static void take_answer(struct kofn_meeting *meeting, struct kofn_meet_guest *guest)
 {
     struct kofn_wire message;
     struct kofn_fds fds = {0};
     struct kofn_offer offer;
-    int rc = 0;
+    const char *why = "";
+    int rc = expect(guest->control, KOFN_WIRE_READY, &message, &fds, &why);
 
-    if (guest->stage == STAGE_ASKED)
-        rc = welcome(meeting, guest);
-    if (!rc && guest->stage == STAGE_CONNECTING)
-        rc = connect_guest(meeting, guest, NULL);
-    if (!rc && guest->stage == STAGE_ANSWERED) {
-        rc = expect(meeting, guest->control, "a neighbour", KOFN_WIRE_READY, &message, &fds);
-        if (!rc) {
-            offer = get_offer(&message, &fds);
-            rc = connect_guest(meeting, guest, &offer);
-        }
+    if (rc == KOFN_AGAIN)
+        return;
+    if (rc) {
+        drop(meeting, guest, why);
+        return;
     }
-    return rc == KOFN_AGAIN ? 0 : rc;
+    offer = get_offer(&message, &fds);
+    connect_guest(meeting, guest, &offer);
 }
 
-static int accept_guests(struct kofn_meeting *meeting)
+static int step_in(struct kofn_meeting *meeting, struct kofn_meet_guest *guest, uint64_t now)
 {
     int rc = 0;
 
-    while (!rc && meeting->guests < meeting->peer->node.in_count) {
-        struct kofn_meet_guest *guest = &meeting->in[meeting->guests];
+    switch (guest->stage) {
+    case KOFN_MEET_ASKED:
+        rc = welcome(meeting, guest);
+        break;
+    case KOFN_MEET_ANSWERED:
+        take_answer(meeting, guest);
+        break;
+    case KOFN_MEET_CONNECTING:
+        connect_guest(meeting, guest, NULL);
+        break;
+    case KOFN_MEET_LEAVING:
+        clear(meeting, guest);
+        break;
+    default:
+        break;
+    }
+    if ((guest->stage == KOFN_MEET_ASKED || guest->stage == KOFN_MEET_ANSWERED) &&
+        now >= guest->deadline)
+        drop(meeting, guest, "it did not say what it wants in time");
+    return rc;
+}
 
+/* Lets in who has connected, while there are places. */
+static int accept_guests(struct kofn_meeting *meeting, uint64_t now)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; i < meeting->places && (!rc || rc == KOFN_REFUSED); i++) {
+        struct kofn_meet_guest *guest = &meeting->in[i];
+
+        if (guest->stage != KOFN_MEET_NONE)
+            continue;
         rc = kofn_listener_accept(&meeting->listener, &guest->control, meeting->log);
-        guest->stage = STAGE_ASKED;
-        guest->edge = KOFN_ROOT_ANY;
-        meeting->guests += !rc;
+        if (rc)
+            continue;
+        guest->stage = KOFN_MEET_ASKED;
+        guest->pid = guest->control->pid;
+        guest->deadline = kofn_deadline(now, GUEST_NS);
     }
     return rc == KOFN_AGAIN || rc == KOFN_REFUSED ? 0 : rc;
 }
@@ -295,33 +417,32 @@ int kofn_meet_step(struct kofn_meeting *meeting,
                    const char *(*address_of)(void *arg, uint32_t rank), void *arg)
 {
     const struct kofn_node *node = &meeting->peer->node;
-    bool done = meeting->guests == node->in_count;
-    int rc = accept_guests(meeting);
+    uint64_t now = kofn_now_ns();
+    uint32_t in = 0, out = 0;
+    int rc = accept_guests(meeting, now);
 
-    for (uint32_t i = 0; i < meeting->guests && !rc; i++) {
-        rc = step_in(meeting, &meeting->in[i]);
-        done &= meeting->in[i].stage == STAGE_DONE;
+    for (uint32_t i = 0; i < meeting->places && !rc; i++) {
+        rc = step_in(meeting, &meeting->in[i], now);
+        in += meeting->in[i].stage == KOFN_MEET_DONE;
     }
     for (uint32_t i = 0; i < node->out_count && !rc; i++) {
         rc = step_out(meeting, i, address_of(arg, node->out[i].to));
-        done &= meeting->out[i].stage == STAGE_DONE;
+        out += meeting->out[i].stage == KOFN_MEET_DONE;
     }
     kofn_peer_take(meeting->peer); /* what endpoints have begun goes on */
-    return rc ? rc : done ? 0 : KOFN_AGAIN;
+    return rc ? rc : in == node->in_count && out == node->out_count ? 0 : KOFN_AGAIN;
 }
 
 /* ---- the end of others ---- */
 
+/* Peers that have met have nothing more to say: whoever does is not one of them any more. */
 static bool has_ended(struct kofn_channel *control)
 {
     struct kofn_wire message;
     const char *reason;
-    int rc;
+    int rc = kofn_channel_receive(control, 0, &message, NULL, &reason);
 
-    do
-        rc = kofn_channel_receive(control, 0, &message, NULL, &reason);
-    while (!rc);
-    return rc == KOFN_GONE || rc == KOFN_PROTOCOL;
+    return rc != KOFN_AGAIN && rc != KOFN_INTERRUPTED;
 }
 
 uint32_t kofn_meet_lost(struct kofn_meeting *meeting)
@@ -329,13 +450,13 @@ uint32_t kofn_meet_lost(struct kofn_meeting *meeting)
     const struct kofn_node *node = &meeting->peer->node;
 
     for (uint32_t i = 0; i < node->out_count; i++)
-        if (meeting->out[i].stage == STAGE_DONE && has_ended(meeting->out[i].control)) {
-            meeting->out[i].stage = STAGE_LOST;
+        if (meeting->out[i].stage == KOFN_MEET_DONE && has_ended(meeting->out[i].control)) {
+            meeting->out[i].stage = KOFN_MEET_LOST;
             return node->out[i].to;
         }
-    for (uint32_t i = 0; i < meeting->guests; i++)
-        if (meeting->in[i].stage == STAGE_DONE && has_ended(meeting->in[i].control)) {
-            meeting->in[i].stage = STAGE_LOST;
+    for (uint32_t i = 0; i < meeting->places; i++)
+        if (meeting->in[i].stage == KOFN_MEET_DONE && has_ended(meeting->in[i].control)) {
+            meeting->in[i].stage = KOFN_MEET_LOST;
             return node->in[meeting->in[i].edge].from;
         }
     return KOFN_ROOT_ANY;

@@ -105,7 +105,30 @@ int kofn_peer_join(struct kofn_peer_end *peer, uint32_t index, uint32_t edge,
     return attr->transport->endpoint_open(&endpoint, offer, answer, &peer->out[index].endpoint);
 }
 
+int kofn_peer_release(struct kofn_peer_end *peer, uint32_t index, bool gone)
+{
+    const struct kofn_transport_ops *ops = peer->attr->transport;
+
+    peer->connected[index] = false;
+    ops->hub_evict(peer->hub, index);
+    return ops->hub_reclaim(peer->hub, index, gone);
+}
+
+void kofn_peer_leave(struct kofn_peer_end *peer, uint32_t index)
+{
+    if (peer->out[index].endpoint)
+        peer->attr->transport->endpoint_close(peer->out[index].endpoint);
+    peer->out[index].endpoint = NULL;
+}
+
 /* ---- what arrives ---- */
+
+/* A connection of @rank has failed. One is looked at after the other. */
+static void fail(struct kofn_peer_end *peer, uint32_t rank)
+{
+    if (peer->failed == KOFN_ROOT_ANY)
+        peer->failed = rank;
+}
 
 /* Message @sequence of in-edge @index is where it will be read; all before it can be written over.
  */
@@ -127,28 +150,30 @@ static void progress_sends(struct kofn_peer_end *peer)
 
         if (out->endpoint && out->sequence &&
             peer->attr->transport->endpoint_left(out->endpoint, out->sequence) == KOFN_GONE)
-            peer->failed = peer->node.out[i].to;
+            fail(peer, peer->node.out[i].to);
     }
 }
 
 void kofn_peer_take(struct kofn_peer_end *peer)
 {
     struct kofn_arrival arrivals[ARRIVALS];
+    uint32_t turns =
+        peer->node.in_count * peer->slot.depth / ARRIVALS + 1; /* whatever more comes */
     int count;
 
     progress_sends(peer);
-    if (!peer->hub)
-        return;
+    if (!peer->hub || peer->failed != KOFN_ROOT_ANY)
+        return; /* a hub says only once which has failed: it is not to be overlooked */
     do {
         count = peer->hub->ops->hub_poll(peer->hub, arrivals, ARRIVALS);
         if (count < 0) {
-            peer->failed = peer->node.in[arrivals[0].rank].from;
+            fail(peer, peer->node.in[arrivals[0].rank].from);
             return;
         }
         for (int i = 0; i < count; i++)
             if (peer->connected[arrivals[i].rank])
                 arrive(peer, arrivals[i].rank, arrivals[i].sequence);
-    } while (count == ARRIVALS);
+    } while (count == ARRIVALS && --turns);
 }
 
 int kofn_peer_wait(struct kofn_peer_end *peer, uint64_t deadline)
@@ -201,7 +226,7 @@ static void send(struct kofn_peer_end *peer, uint32_t index)
            peer->slot.payload_bytes);
     rc = ops->endpoint_publish(out->endpoint, &stamp);
     if (rc) {
-        peer->failed = peer->node.out[index].to;
+        fail(peer, peer->node.out[index].to);
         return;
     }
     out->sequence++;
@@ -238,8 +263,6 @@ void kofn_peer_lose(struct kofn_peer_end *peer, uint32_t rank)
             peer->hub->ops->hub_evict(peer->hub, i);
         }
     for (uint32_t i = 0; i < node->out_count; i++)
-        if (node->out[i].to == rank && peer->out[i].endpoint) {
-            peer->attr->transport->endpoint_close(peer->out[i].endpoint);
-            peer->out[i].endpoint = NULL;
-        }
+        if (node->out[i].to == rank)
+            kofn_peer_leave(peer, i);
 }

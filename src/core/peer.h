@@ -65,6 +65,14 @@ int kofn_peer_join(struct kofn_peer_end *peer, uint32_t index, uint32_t edge,
                    const struct kofn_path *path, const char *name, void *context,
                    const struct kofn_offer *offer, struct kofn_offer *answer);
 
+/* Undoes what the two above have done of an edge, in whatever state it is. An in-edge can be
+ * admitted again once this has returned 0: KOFN_AGAIN while the neighbour could still write to its
+ * slot.
+ * @gone: its process is known to have ended.
+ */
+int kofn_peer_release(struct kofn_peer_end *peer, uint32_t index, bool gone);
+void kofn_peer_leave(struct kofn_peer_end *peer, uint32_t index);
+
 /* Takes in what has arrived, and lets what has been begun go on. peer->failed may be set after it.
  */
 void kofn_peer_take(struct kofn_peer_end *peer);

@@ -51,7 +51,7 @@ int kofn__worker_reconnect(struct kofn_worker *worker, uint64_t deadline, const 
                                         .deadline =
                                             KOFN_MIN(deadline, kofn_deadline(now, CONNECT_NS)),
                                         .silence = worker->timeout,
-                                        .log = worker->log};
+                                        .log = &worker->named.log};
     struct kofn_channel *control, *former = worker->control;
     int rc = kofn_channel_try(&connect, &control, why);
 

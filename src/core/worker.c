@@ -68,6 +68,7 @@ static int keep(struct kofn_worker *worker, const struct kofn_worker_attr *attr)
     worker->log = attr->log;
     worker->timeout = attr->timeout ? attr->timeout : TIMEOUT_NS;
     worker->rank = attr->rank;
+    kofn_rank_log_init(&worker->named, attr->log, attr->rank);
     worker->why = "";
     return 0;
 }
@@ -78,7 +79,7 @@ static int join(struct kofn_worker *worker)
     struct kofn_connect_attr connect = {.address = worker->attr.address,
                                         .deadline = kofn_deadline(kofn_now_ns(), worker->timeout),
                                         .silence = worker->timeout,
-                                        .log = worker->log};
+                                        .log = &worker->named.log};
     struct kofn_channel *control;
     int rc = kofn_channel_connect(&connect, &control);
 

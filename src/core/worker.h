@@ -57,6 +57,7 @@ struct kofn_worker {
     bool stream; /* an update is larger than the caches */
     uint64_t timeout;
     const struct kofn_log *log;
+    struct kofn_rank_log named; /* for its channel and its transport */
 
     /* The control channel, looked at now and then. */
     struct kofn_channel *control; /* NULL: none, in tests that join their ends themselves */
