@@ -195,8 +195,23 @@ uint64_t endpoint_gate(const struct kofn_endpoint *endpoint, uint64_t seen)
     return kofn_word_whole(word) ? word : seen;
 }
 
+/* A credit is not all it takes: the writer has to see that what was in this buffer has left. */
+static void await_buffer(struct world *world, uint32_t rank, uint64_t sequence)
+{
+    struct kofn_endpoint *endpoint = world->endpoints[rank];
+    uint64_t deadline = contract_deadline(), depth = endpoint->slot.depth;
+
+    if (sequence <= depth)
+        return;
+    while (endpoint->ops->endpoint_left(endpoint, sequence - depth) == KOFN_AGAIN) {
+        CU_ASSERT_FATAL(kofn_now_ns() < deadline);
+        world_settle(world);
+    }
+}
+
 void world_publish(struct world *world, uint32_t rank, uint64_t sequence)
 {
+    await_buffer(world, rank, sequence);
     endpoint_fill(world->endpoints[rank], sequence);
     CU_ASSERT_EQUAL(endpoint_publish(world->endpoints[rank], sequence), 0);
 }

@@ -42,6 +42,7 @@ fi
 # start ARGUMENT...: a long job in the background, until its first evaluation; its peers are in $pids
 start()
 {
+    : >killed.out # of the job before
     "$kofn" run -a rfast --delay exp:3ms --seconds 60 --eval-every 0.2 --json killed.json "$@" >killed.out 2>&1 &
     job=$!
     tries=0

@@ -24,9 +24,9 @@ job pull $synthetic -a stsyn -k 3 -u 10 --publish pull
 job fednova $synthetic -a stsyn -k 3 -u 10 --weights fednova --split dirichlet:0.5
 job local $synthetic -a local -u 10
 job overlap $synthetic -a overlap -u 10 --beta 0.5 --lr 0.2
-job sync $synthetic -a sync --lr 0.2 --rounds 8000
+job sync $synthetic -a sync --lr 0.2 --rounds 20000
 for name in ksync kbatch-sync kasync kbatch-async; do
-    job $name $synthetic -a $name -k 3 --lr 0.2 --rounds 8000
+    job $name $synthetic -a $name -k 3 --lr 0.2 --rounds 20000
     holds "$(value merged $name.json) > 0" "$name: merged"
 done
 holds "$(value staleness_mean kasync.json) > 0" "kasync: staleness"
@@ -34,7 +34,7 @@ holds "$(value staleness_mean kbatch-async.json) > 0" "kbatch-async: staleness"
 holds "$(value staleness_mean ksync.json) == 0" "ksync: staleness"
 # K grows as the loss falls, over any of them
 for over in ksync kbatch-sync kasync kbatch-async; do
-    job over-$over $synthetic -a adasync --over $over --lr 0.2 --rounds 8000
+    job over-$over $synthetic -a adasync --over $over --lr 0.2 --rounds 20000
     holds "$(value k over-$over.json) == 1 && $(value k_last over-$over.json) > 1" "adasync over $over: K"
 done
 holds "$(value accuracy fednova.json) >= 0.75" "fednova, whose workers have classes of their own: accuracy"
