@@ -14,15 +14,15 @@ LONG = 1000  # s: who has seen enough stops the job
 STAYS = 60  # s: for how long workers try to come back that are to
 
 
-def under_way(lab, server=PEER_TIMEOUT, worker=PEER_TIMEOUT, hosts=2):
+def under_way(lab, server=PEER_TIMEOUT, worker=PEER_TIMEOUT, hosts=2, publish="eager"):
     """A job that is under way, with workers on this many hosts: the one before, if that is of this kind. How long its
     server waits for a worker's host, and its workers for the server."""
-    kind = (server, worker, hosts)
+    kind = (server, worker, hosts, publish)
     if lab.job and lab.job.kind != kind:
         lab.job.stop()
     if not lab.job:
-        job = Job(lab, f"--seconds {LONG}", serve=f"--peer-timeout {server}", work=f"--timeout {worker} {PACE}",
-                  hosts=hosts)
+        job = Job(lab, f"--seconds {LONG}", serve=f"--peer-timeout {server} --publish {publish}",
+                  work=f"--timeout {worker} {PACE}", hosts=hosts)
         lab.job, job.kind = job, kind
         job.rounds_pass(3)
     lab.job.forget()
@@ -89,11 +89,20 @@ def working(result, ranks=range(WORKERS)):
         expect(worker["state"] in ("ready", "slow") and worker["merged"] > 0, f"rank {rank} does not work: {worker}")
 
 
-def rounds_back(job):
+def wait_keeps_up(job):
     """Waits until the server has said that somebody who was missed takes part again, and a few rounds more."""
-    backs = len(job.said(BACK))
-    job.until(lambda: len(job.said(BACK)) > backs, "who was missed (keeps up again|is back)")
+    job.until(lambda: job.said(BACK), "who was missed (keeps up again|is back)")
     job.rounds_pass(3)
+
+
+def end_rejoined(job, counts):
+    result = job.stop()
+    working(result)
+    for worker in result["per_worker"]:
+        times = len(job.everything(joined_again(worker["rank"])))
+        expect(worker["rejoins"] == times, f"joined again {times} times: {worker}")
+        expect(times == 0 or worker["rank"] in SECOND, f"nothing had happened to it: {worker}")
+    counts.note("joined again: " + ", ".join(f"rank {w['rank']} {w['rejoins']} times" for w in result["per_worker"]))
 
 
 # ---- workers that stay ----
@@ -102,13 +111,15 @@ def rounds_back(job):
 def cable_short(lab, counts):
     """A cable that is out for less than the time-outs costs nobody more than time."""
     job = under_way(lab, worker=STAYS)
+    gone = len(job.everything(GONE))
     lab.shared_switch.cut[2] = True
     cut = time.monotonic()
     wait_missed(job)
+    job.forget()
     lab.shared_switch.cut[2] = False
     counts.note(f"a cable out for {time.monotonic() - cut:.1f} s")
-    rounds_back(job)
-    expect(not job.said(GONE), "somebody is gone: " + job.serving.text())
+    wait_keeps_up(job)
+    expect(len(job.everything(GONE)) == gone, "somebody is gone: " + job.serving.text())
 
 
 def link_short(lab, counts):
@@ -128,9 +139,7 @@ def link_long(lab, counts):
     wait_back(job, counts)
 
 
-def frozen_too_long(lab, counts):
-    """A host stands still until it is given up: what it writes then reaches nobody; its workers connect again."""
-    job = under_way(lab, worker=STAYS)
+def freeze_too_long(job, counts):
     job.others[1].freeze()
     wait_gone(job, counts)
     job.rounds_pass(1)
@@ -138,16 +147,21 @@ def frozen_too_long(lab, counts):
     wait_back(job, counts)
 
 
+def frozen_too_long(lab, counts):
+    """A host stands still until it is given up: what it writes then reaches nobody; its workers connect again."""
+    freeze_too_long(under_way(lab, worker=STAYS), counts)
+
+
 def rejoined(lab, counts):
     """In the end of that job all work; who has joined again is who was said to, and what they did afterwards was merged."""
-    job = under_way(lab, worker=STAYS)
-    result = job.stop()
-    working(result)
-    for worker in result["per_worker"]:
-        times = len(job.everything(joined_again(worker["rank"])))
-        expect(worker["rejoins"] == times, f"joined again {times} times: {worker}")
-        expect(times == 0 or worker["rank"] in SECOND, f"nothing had happened to it: {worker}")
-    counts.note("joined again: " + ", ".join(f"rank {w['rank']} {w['rejoins']} times" for w in result["per_worker"]))
+    end_rejoined(under_way(lab, worker=STAYS), counts)
+
+
+def pulled(lab, counts):
+    """The same where the server reads what workers have: a host stands still while it is read from."""
+    job = under_way(lab, worker=STAYS, publish="pull")
+    freeze_too_long(job, counts)
+    end_rejoined(job, counts)
 
 
 # ---- who is lost ----
@@ -161,9 +175,10 @@ def frozen(lab, counts):
     job.others[1].freeze()
     wait_missed(job)
     job.rounds_pass(5)
-    job.others[1].thaw()
     missed = job.round() - before
-    rounds_back(job)
+    job.forget()
+    job.others[1].thaw()
+    wait_keeps_up(job)
     result = job.stop()
     working(result)
     workers = [result["per_worker"][rank] for rank in SECOND]
@@ -202,4 +217,4 @@ def server_lost(lab, counts):
 
 
 # who loses a machine comes last
-TESTS = [cable_short, link_short, link_long, frozen_too_long, rejoined, frozen, cable_long, power_cut, server_lost]
+TESTS = [cable_short, link_short, link_long, frozen_too_long, rejoined, pulled, frozen, cable_long, power_cut, server_lost]
