@@ -125,7 +125,11 @@ def cable_short(lab, counts):
 def link_short(lab, counts):
     """An interface that is down for a moment: rxe fails what is sent meanwhile at once; its workers connect again."""
     job = under_way(lab, worker=STAYS)
-    job.others[1].run(lab.name("link"), "ip link set eth0 down && sleep 0.5; ip link set eth0 up", PATIENCE)
+    said = {rank: len(job.workers[rank].lines) for rank in SECOND}
+    job.others[1].run(lab.name("down"), "ip link set eth0 down", PATIENCE)
+    for rank, lines in said.items():
+        job.workers[rank].wait_for("connection to the server .* is broken", PATIENCE, lines)
+    job.others[1].run(lab.name("up"), "ip link set eth0 up", PATIENCE)
     wait_back(job, counts)
 
 

@@ -47,6 +47,7 @@ class Machine:
         self.cache = os.path.abspath(cache)
         self.logs = os.path.abspath(logs)
         self.keep = [os.path.realpath(d) for d in keep]
+        self.made = []  # the names of guests
         os.makedirs(self.logs, exist_ok=True)
         made = subprocess.run([os.path.join(HERE, "kernel"), self.cache], stderr=subprocess.PIPE, text=True)
         if made.returncode:
@@ -67,6 +68,12 @@ class Machine:
         except subprocess.TimeoutExpired:
             return False
 
+    def log_of(self, name):
+        """Where a guest's logs are to be, without their suffixes; each has its own."""
+        self.made.append(name)
+        times = self.made.count(name)
+        return os.path.join(self.logs, f"{name}-{times}" if times > 1 else name)
+
     def kept(self):
         """The directories of `keep` that a guest's own /tmp or /run would cover."""
         return [d for d in self.keep if d.startswith(("/tmp/", "/run/"))]
@@ -86,13 +93,13 @@ class Task:
         self.guest.until(lambda: self.status is not None, seconds, f"the end of '{self.name}'")
         return self.status
 
-    def wait_for(self, pattern, seconds):
-        """The match of the first line in which the pattern is found."""
+    def wait_for(self, pattern, seconds, since=0):
+        """The match of the first line, from line `since` on, in which the pattern is found."""
         regex = re.compile(pattern)
         found = []
 
         def look():
-            found[:] = [m for m in map(regex.search, list(self.lines)) if m][:1]
+            found[:] = [m for m in map(regex.search, self.lines[since:]) if m][:1]
             return found or self.status is not None
 
         self.guest.until(look, seconds, f"'{pattern}' from '{self.name}'")
@@ -112,7 +119,8 @@ class Guest:
         self.ready = self.ended = False
         self.trouble = ""
         self.changed = threading.Condition()
-        self.console = os.path.join(machine.logs, name + ".console")
+        log = machine.log_of(name)
+        self.console = log + ".console"
         agent = [f"kofn.agent={HERE}/agent", f"kofn.name={name}", f"kofn.address={self.address}/24",
                  f"kofn.mtu={MTU}"]
         self.monitor, theirs = socket.socketpair()
@@ -127,7 +135,7 @@ class Guest:
                    "-device", f"virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:09:00:{index:02x},host_mtu={MTU}",
                    "-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon", "chardev=monitor,mode=control",
                    "-serial", "file:" + self.console, "-serial", "stdio"]
-        self.log = open(os.path.join(machine.logs, name + ".log"), "w", encoding="utf-8")
+        self.log = open(log + ".log", "w", encoding="utf-8")
         self.log.write("# " + shlex.join(command) + "\n")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
                                         preexec_fn=die_with_parent, pass_fds=[theirs.fileno()])

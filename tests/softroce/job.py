@@ -3,6 +3,7 @@
 import json
 import re
 
+import guest
 from lab import HOSTS, expect
 
 WORKERS, PER_HOST = 4, 2
@@ -69,7 +70,11 @@ class Job:
 
     def until(self, condition, what):
         """Waits until the server has said what makes the condition true."""
-        self.server.until(lambda: condition() or self.serving.status is not None, PATIENCE, what)
+        try:
+            self.server.until(lambda: condition() or self.serving.status is not None, PATIENCE, what)
+        except guest.Failure as why:
+            said = [f"{task.name}: {line}" for task in self.tasks() for line in task.lines[-6:]]
+            raise guest.Failure(f"{why}; last words:\n    " + "\n    ".join(said)) from None
         expect(condition(), f"the job ended ({self.serving.status}) before {what}: " + self.serving.text())
 
     def round(self):
