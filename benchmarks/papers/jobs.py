@@ -2,23 +2,39 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
 
 
-class Jobs:
-    """All runs of one figure. Commands are kept as somebody would type them."""
+def shortened(words, share):
+    """The same job, whose --seconds and --rounds are that share of what they were."""
+    words = list(words)
+    for i, word in enumerate(words[:-1]):
+        if word == "--rounds":
+            words[i + 1] = str(max(1, round(int(words[i + 1]) * share)))
+        elif word == "--seconds":
+            number, unit = re.fullmatch(r"([0-9.]+)(\w*)", words[i + 1]).groups()
+            words[i + 1] = f"{float(number) * share:g}{unit}"
+    return words
 
-    def __init__(self, program, data):
+
+class Jobs:
+    """All runs of one figure. Commands are kept as somebody would type them. With a share below 1 each lasts that share
+    of what it should, with one seed: nothing but a trial of the figure."""
+
+    def __init__(self, program, data, share=1):
         self.program = program
         self.data = data
+        self.share = share
+        self.seeds = None if share == 1 else 1  # how many of those there are; None: all
         self.commands = []
 
     def __call__(self, command, options):
         """The JSON result of `kofn COMMAND OPTIONS`; options are one string."""
-        words = [command, *shlex.split(options)]
+        words = [command, *shortened(shlex.split(options), self.share)]
         self.commands.append(shlex.join(["kofn", *words]))
         print("  " + self.commands[-1], file=sys.stderr, flush=True)
         handle, path = tempfile.mkstemp(suffix=".json")
@@ -31,7 +47,8 @@ class Jobs:
                 text=True,
                 check=False,
             )
-            if done.returncode:
+            # of a job cut short the result so far will do: it may have ended before its first round
+            if done.returncode and (self.share == 1 or not os.path.getsize(path)):
                 raise RuntimeError(f"{self.commands[-1]}: status {done.returncode}: {done.stderr.strip()}")
             with open(path, encoding="utf-8") as file:
                 return json.load(file)
