@@ -190,8 +190,8 @@ struct kofn_member_report {
     uint64_t finished;
     uint64_t merged;
     uint64_t late;
-    uint64_t refused;
-    uint64_t lost; /* finished, and nothing will come of them any more */
+    uint64_t refused; /* or cancelled with their round, where it does that */
+    uint64_t lost;    /* finished, and nothing will come of them any more */
     uint64_t publications;
     uint64_t first_k; /* rounds in which it was one of the first K */
     double late_p50,

@@ -345,13 +345,14 @@ static bool watch_process(struct kofn_peer *peer, const struct kofn_channel *con
 static void say_joined(const struct kofn_server *server, uint32_t rank)
 {
     const struct kofn_peer *peer = &server->peers[rank];
+    const struct kofn_member *member = &server->round.members[rank];
 
     if (peer->rejoins)
         kofn_log(server->log, KOFN_LOG_WARN,
                  "rank %u (%s, pid %u) has joined again, in round %u, in epoch %u; of what it did "
                  "before %llu local updates are lost",
                  rank, peer->host, peer->pid, server->round.number, peer->epoch,
-                 (unsigned long long)kofn_member_lost(&server->round.members[rank]));
+                 (unsigned long long)(kofn_member_lost(member) - member->dropped));
     else
         kofn_log(server->log, KOFN_LOG_INFO, "rank %u (%s, pid %u) has joined", rank, peer->host,
                  peer->pid);

@@ -211,7 +211,7 @@ static void write_off(struct kofn_server *server)
         if (!kofn_member_connected(&server->round.members[rank]))
             continue;
         kofn__admit_last_beat(server, rank);
-        kofn_member_write_off(&server->round.members[rank]);
+        kofn_round_write_off(&server->round, rank);
     }
 }
 

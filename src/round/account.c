@@ -31,6 +31,7 @@ void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t n
                        const struct kofn_usual *usual, struct kofn_member_report *report)
 {
     const struct kofn_member *member = &round->members[rank];
+    uint64_t dropped = kofn_round_dropped(round, rank);
 
     *report = (struct kofn_member_report){
         .rank = rank,
@@ -42,8 +43,9 @@ void kofn_round_member(const struct kofn_round *round, uint32_t rank, uint64_t n
         .finished = member->finished,
         .merged = member->merged,
         .late = member->late,
-        .refused = member->refused,
-        .lost = kofn_member_lost(member),
+        .refused = member->refused + dropped,
+        .lost =
+            kofn_member_lost(member) - (kofn_member_connected(member) ? member->dropped : dropped),
         .publications = member->publications,
         .first_k = member->first_k,
         .late_p50 = percentile(&round->lateness[rank], 50),

@@ -130,3 +130,17 @@ void kofn_member_write_off(struct kofn_member *member)
 {
     member->lost_before = unaccounted(member);
 }
+
+uint64_t kofn_member_dropped(const struct kofn_member *member, uint32_t open)
+{
+    uint64_t count = unaccounted(member), others = member->lost_before;
+
+    if (open && member->round == open) {
+        uint32_t settled = kofn_member_settled(member, open);
+
+        if (member->held.sequence && member->held.round == open)
+            settled = KOFN_MAX(settled, member->held.updates);
+        others += member->updates > settled ? member->updates - settled : 0;
+    }
+    return count > others ? count - others : 0;
+}

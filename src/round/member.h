@@ -48,7 +48,8 @@ struct kofn_member {
 
     /* The account. What is lost is what is left of it when a membership has ended. */
     uint64_t merged, late, refused, lost_before, first_k;
-    uint64_t late_updates;  /* those that go into the open round, late */
+    uint64_t dropped;      /* of what is lost: in former memberships, cancelled with their rounds */
+    uint64_t late_updates; /* those that go into the open round, late */
     uint64_t added_updates; /* those that were added to it as they came */
 
     /* Its pace: what a local update takes it lately; see kofn_member_pace(). */
@@ -115,11 +116,17 @@ void kofn_member_pace(struct kofn_member *member, double ns, double updates, dou
 /* Mean time of a local update, ns; 0 if none is known. */
 double kofn_member_compute_mean(const struct kofn_member *member);
 
-/* Finished updates that nothing will come of any more. */
+/* Finished updates that nothing will come of any more, those cancelled with their rounds included.
+ */
 uint64_t kofn_member_lost(const struct kofn_member *member);
 
-/* Nothing of it will be taken in any more, though it has neither left nor died: what has not been
- * accounted for is lost. */
+/* Finished updates of this membership that were dropped with their rounds, where those cancel what
+ * misses them: all that are not accounted for, but those of round @open (0: none), which may still
+ * come or are lost.
+ */
+uint64_t kofn_member_dropped(const struct kofn_member *member, uint32_t open);
+
+/* What has not been accounted for is lost: see kofn_round_write_off(). */
 void kofn_member_write_off(struct kofn_member *member);
 
 #endif

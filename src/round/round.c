@@ -231,6 +231,7 @@ static void let_go(struct kofn_round *round, struct kofn_member *member)
 void kofn_round_join(struct kofn_round *round, uint32_t rank, uint32_t epoch, uint64_t now)
 {
     kofn_round_drop(round, rank); /* before the account of its former membership is closed */
+    round->members[rank].dropped = kofn_round_dropped(round, rank);
     kofn_member_join(&round->members[rank], epoch, now);
     if (round->number)
         kofn_watch_membership(round);
@@ -493,6 +494,29 @@ void kofn_round_end(struct kofn_round *round)
 {
     round->phase = KOFN_PHASE_IDLE;
     round->ended = true;
+}
+
+uint64_t kofn_round_dropped(const struct kofn_round *round, uint32_t rank)
+{
+    const struct kofn_member *member = &round->members[rank];
+    uint32_t open = round->ended ? 0 : round->number;
+
+    if (!round->config.algorithm->cancels)
+        return 0;
+    if (member->state == KOFN_MEMBER_GONE)
+        open = member->round;
+    else if (member->state == KOFN_MEMBER_LEFT)
+        open = 0; /* it has dropped that, too */
+    return member->dropped + kofn_member_dropped(member, open);
+}
+
+void kofn_round_write_off(struct kofn_round *round, uint32_t rank)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    if (round->config.algorithm->cancels)
+        member->dropped += kofn_member_dropped(member, member->round);
+    kofn_member_write_off(member);
 }
 
 void kofn_round_reject(struct kofn_round *round, uint32_t rank)

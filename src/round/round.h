@@ -192,6 +192,11 @@ void kofn_round_stop(struct kofn_round *round, uint64_t now);
 /* The job has ended: nothing will be merged any more, so whatever still arrives is refused. */
 void kofn_round_end(struct kofn_round *round);
 
+/* Nothing of @rank will be taken in any more, though it has neither left nor died: what has not
+ * been accounted for is lost.
+ */
+void kofn_round_write_off(struct kofn_round *round, uint32_t rank);
+
 /* The next time at which a tick can change something that no event announces. */
 uint64_t kofn_round_next_tick(const struct kofn_round *round, uint64_t now);
 
@@ -219,6 +224,11 @@ void kofn_round_reject_sum(struct kofn_round *round);
 void kofn_round_settle(struct kofn_round *round);
 
 /* ---- statistics ---- */
+
+/* Finished updates of @rank that its rounds have cancelled, where the algorithm does that: refused
+ * without a publication. What a dead one had done in its last round is lost.
+ */
+uint64_t kofn_round_dropped(const struct kofn_round *round, uint32_t rank);
 
 /* What is usual among the workers, as it is now. Costs O(N). */
 struct kofn_usual kofn_round_usual(const struct kofn_round *round);

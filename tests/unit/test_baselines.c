@@ -131,6 +131,28 @@ static void test_adacomm_rounds(void)
     kofn_sim_close(sim);
 }
 
+/* What was finished and cancelled with its round is refused: nothing is lost, and once the job has
+ * ended nothing is left.
+ */
+static void check_cancelled(struct kofn_sim *sim, uint32_t workers)
+{
+    struct kofn_member_report reports[8];
+    uint64_t finished = 0, merged = 0, refused = 0;
+
+    CU_ASSERT_FATAL(workers <= KOFN_ARRAY_SIZE(reports));
+    kofn_sim_stop(sim);
+    kofn_sim_members(sim, reports);
+    for (uint32_t rank = 0; rank < workers; rank++) {
+        CU_ASSERT_EQUAL(reports[rank].lost, 0);
+        CU_ASSERT_EQUAL(reports[rank].late, 0);
+        finished += reports[rank].finished;
+        merged += reports[rank].merged;
+        refused += reports[rank].refused;
+    }
+    CU_ASSERT(refused > merged);
+    CU_ASSERT_EQUAL(finished, merged + refused);
+}
+
 /* The difference of the first K is U; as long as that is more than the threshold K stays. Others
  * are cancelled, and their time is lost.
  */
@@ -153,6 +175,7 @@ static void test_flanp_rounds(void)
         CU_ASSERT_EQUAL(report.late, 0);
         CU_ASSERT_EQUAL(*kofn_sim_model(sim), (float)(3 * (i + 1)));
     }
+    check_cancelled(sim, 5);
     kofn_sim_close(sim);
     attr.round.small_move = 3;
     sim = sim_open(&attr);

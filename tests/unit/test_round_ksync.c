@@ -4,6 +4,7 @@
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
 
+#include "round/account.h"
 #include "tests/unit/round_fixture.h"
 
 /* The next publication of @rank, of @round, cannot be used. */
@@ -198,6 +199,65 @@ static void test_weights_of_stale_ones(void)
     }
 }
 
+static struct kofn_member_report account_of(const struct fixture *fixture, uint32_t rank)
+{
+    const struct kofn_usual usual = kofn_round_usual(&fixture->round);
+    struct kofn_member_report report;
+
+    kofn_round_member(&fixture->round, rank, fixture->now, &usual, &report);
+    return report;
+}
+
+/* Of four workers of flanp one is the first of its round each time. What the others had done by
+ * then is refused, of the open round it is on its way, and of one that dies in it, it is lost; who
+ * leaves in order drops it.
+ */
+static void test_cancelled_updates(void)
+{
+    struct kofn_round_config config = fixture_config("flanp", 4, 1, 3);
+    struct fixture fixture;
+
+    config.small_move = 1;
+    fixture_open(&fixture, &config);
+    for (uint32_t round = 1; round <= 2; round++) {
+        for (uint32_t rank = 1; rank < 4; rank++)
+            fixture_beat(&fixture, rank, round, 2);
+        CU_ASSERT_EQUAL(account_of(&fixture, 1).refused, 2 * (round - 1));
+        CU_ASSERT_EQUAL(fixture_publish(&fixture, 0, round, 0, 3), KOFN_VERDICT_HOLD);
+        fixture_next(&fixture);
+        CU_ASSERT_EQUAL(account_of(&fixture, 1).refused, 2 * round);
+    }
+    for (uint32_t rank = 1; rank < 4; rank++)
+        fixture_beat(&fixture, rank, 3, 1);
+    kofn_round_leave(&fixture.round, 2, false, 0, fixture.now);
+    kofn_round_leave(&fixture.round, 3, true, 6, fixture.now);
+    CU_ASSERT_EQUAL(account_of(&fixture, 0).merged, 6);
+    CU_ASSERT_EQUAL(account_of(&fixture, 0).refused, 0);
+    CU_ASSERT_EQUAL(account_of(&fixture, 1).refused, 4);
+    CU_ASSERT_EQUAL(account_of(&fixture, 1).lost, 0);
+    CU_ASSERT_EQUAL(account_of(&fixture, 2).refused, 4);
+    CU_ASSERT_EQUAL(account_of(&fixture, 2).lost, 1);
+    CU_ASSERT_EQUAL(account_of(&fixture, 3).refused, 6); /* it said that it had done one more */
+    CU_ASSERT_EQUAL(account_of(&fixture, 3).lost, 0);
+    kofn_round_join(&fixture.round, 2, 2, fixture.now);
+    CU_ASSERT_EQUAL(account_of(&fixture, 2).refused, 4);
+    CU_ASSERT_EQUAL(account_of(&fixture, 2).lost, 1);
+    kofn_round_stop(&fixture.round, fixture.now);
+    kofn_round_settle(&fixture.round);
+    kofn_round_end(&fixture.round);
+    CU_ASSERT_EQUAL(account_of(&fixture, 1).refused, 5);
+    kofn_round_write_off(&fixture.round, 1); /* it does not answer any more */
+    CU_ASSERT_EQUAL(account_of(&fixture, 1).refused, 4);
+    CU_ASSERT_EQUAL(account_of(&fixture, 1).lost, 1);
+    for (uint32_t rank = 0; rank < 4; rank++) {
+        const struct kofn_member_report report = account_of(&fixture, rank);
+
+        CU_ASSERT_EQUAL(report.finished,
+                        report.merged + report.late + report.refused + report.lost);
+    }
+    fixture_close(&fixture);
+}
+
 void kofn_suite_round_ksync(void)
 {
     CU_pSuite suite = CU_add_suite("round_ksync", NULL, NULL);
@@ -210,4 +270,5 @@ void kofn_suite_round_ksync(void)
     CU_add_test(suite, "a deadline", test_deadline);
     CU_add_test(suite, "behind the K", test_behind_the_k);
     CU_add_test(suite, "weights of stale ones", test_weights_of_stale_ones);
+    CU_add_test(suite, "cancelled updates", test_cancelled_updates);
 }
