@@ -12,6 +12,7 @@ static const char *const endings[][2] = {
     [KOFN_ENDED_INTERRUPTED] = {"interrupted", "interrupted"},
     [KOFN_ENDED_DIVERGED] = {"diverged", "diverged"},
     [KOFN_ENDED_WORKERS_LOST] = {"workers-lost", "no worker is left"},
+    [KOFN_ENDED_ROOT_LOST] = {"root-lost", "the root is gone"},
 };
 
 const char *kofn_ended_name(enum kofn_ended ended)

@@ -38,7 +38,10 @@ enum kofn_ended {
     KOFN_ENDED_INTERRUPTED,
     KOFN_ENDED_DIVERGED,
     KOFN_ENDED_WORKERS_LOST,
+    KOFN_ENDED_ROOT_LOST,
 };
+
+#define KOFN_ENDED_TEXT 160
 
 /* For programs ("workers-lost"; NULL if it is not) and for people ("no worker is left"). */
 const char *kofn_ended_name(enum kofn_ended ended);
@@ -56,6 +59,8 @@ struct kofn_result {
     uint32_t wait_for_last; /* the K in force of the last round; 0 = there was none */
 
     enum kofn_ended ended;
+    char
+        ended_by[KOFN_ENDED_TEXT]; /* for people, where more is known than `ended` says; or empty */
     uint64_t rounds;
     double seconds;                                         /* the job took */
     double round_time_mean, round_time_p50, round_time_p99; /* from model to model */

@@ -263,7 +263,7 @@ static void print_traffic(const struct kofn_result *result, FILE *stream)
 
 void kofn_result_print_summary(const struct kofn_result *result, FILE *stream)
 {
-    const char *ended = kofn_ended_text(result->ended);
+    const char *ended = *result->ended_by ? result->ended_by : kofn_ended_text(result->ended);
     char text[4][KOFN_CELL_BYTES], grown[32] = "", k[80];
 
     if (result->wait_for_last > result->wait_for)

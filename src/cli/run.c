@@ -43,10 +43,8 @@ static int check_peers(const struct kofn_run *run)
         return kofn_error(run->log, KOFN_INVALID,
                           "--loss: only messages of rfast may be lost, not those of %s",
                           algorithm->name);
-    if (algorithm->peers && !run->local)
-        return kofn_error(run->log, KOFN_INVALID,
-                          "--algorithm: %s has no server to be started; kofn run can run it",
-                          algorithm->name);
+    if (!run->local)
+        return kofn_terms_need_server(algorithm, run->log);
     if (algorithm->peers && !kofn_algorithm_lossy(algorithm))
         return kofn_error(run->log, KOFN_INVALID,
                           "--algorithm: %s can only be simulated (kofn sim); of those without a "

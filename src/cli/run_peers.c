@@ -257,6 +257,22 @@ static void show(struct peers *peers, uint64_t now)
     run->show_ns = kofn_deadline(now, kofn_display_interval(&run->display));
 }
 
+/* The root has died, of @cause. */
+static int lose_root(struct peers *peers, const char *cause)
+{
+    struct kofn_run *run = peers->run;
+    uint32_t root = peers->graph.root;
+
+    run->result.ended = KOFN_ENDED_ROOT_LOST;
+    snprintf(run->result.ended_by, sizeof(run->result.ended_by), "rank %u, the root, is gone: %s",
+             root, cause);
+    return kofn_error(
+        run->log, KOFN_GONE,
+        "rank %u (pid %d), the root, where all mass comes together, is gone after %llu "
+        "activations: %s; the job ends",
+        root, (int)run->children.list[root].pid, (unsigned long long)rounds_of(peers, root), cause);
+}
+
 /* Says who has died. Returns KOFN_GONE if the job cannot go on without them. */
 static int look_at_children(struct peers *peers)
 {
@@ -268,13 +284,12 @@ static int look_at_children(struct peers *peers)
         if (!ended(peers, rank) || peers->dead[rank] || has_finished(peers, rank))
             continue;
         peers->dead[rank] = true;
+        kofn_child_end(&run->children.list[rank], text);
+        if (rank == peers->graph.root)
+            return lose_root(peers, text);
         kofn_log(run->log, KOFN_LOG_WARN, "rank %u (pid %d): gone after %llu activations: %s", rank,
                  (int)run->children.list[rank].pid, (unsigned long long)rounds_of(peers, rank),
-                 kofn_child_end(&run->children.list[rank], text));
-        if (rank == peers->graph.root)
-            return kofn_error(run->log, KOFN_GONE,
-                              "rank %u was the root, where all mass comes together: the job ends",
-                              rank);
+                 text);
     }
     return 0;
 }
@@ -301,8 +316,6 @@ static int let_run(struct peers *peers)
         evaluate(peers, now);
         show(peers, now);
     }
-    if (rc == KOFN_GONE)
-        peers->run->result.ended = KOFN_ENDED_WORKERS_LOST;
     return rc;
 }
 

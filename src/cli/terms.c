@@ -336,6 +336,16 @@ int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *l
     return 0;
 }
 
+int kofn_terms_need_server(const struct kofn_algorithm *algorithm, const struct kofn_log *log)
+{
+    if (!algorithm->peers)
+        return 0;
+    return kofn_error(log, KOFN_INVALID, "--algorithm: %s has no server that workers join; %s",
+                      algorithm->name,
+                      kofn_algorithm_lossy(algorithm) ? "kofn run can run it on this host"
+                                                      : "it can only be simulated (kofn sim)");
+}
+
 void kofn_terms_free(struct kofn_terms *terms)
 {
     kofn_delay_close(&terms->delay);

@@ -31,6 +31,9 @@ struct kofn_terms {
  */
 int kofn_terms_make(const struct kofn_options *options, const struct kofn_log *log,
                     struct kofn_terms *terms);
+/* Refuses algorithms without a server, where there is one: KOFN_INVALID; logged. */
+int kofn_terms_need_server(const struct kofn_algorithm *algorithm, const struct kofn_log *log);
+
 void kofn_terms_free(struct kofn_terms *terms);
 
 #endif

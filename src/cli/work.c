@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "algorithms/algorithm.h"
 #include "base/clock.h"
 #include "boot/launcher.h"
 #include "cli/display.h"
@@ -57,6 +58,17 @@ static int find_rank(struct work *work)
     return 0;
 }
 
+/* The algorithm is the server's, whatever is said of it here; but for one without a server a worker
+ * would wait in vain.
+ */
+static int check_algorithm(const struct work *work)
+{
+    const char *name = kofn_options_value(&work->options, "algorithm")->text;
+    const struct kofn_algorithm *algorithm = name ? kofn_algorithm_find(name) : NULL;
+
+    return algorithm ? kofn_terms_need_server(algorithm, &work->log) : 0;
+}
+
 /* What can be known to fail before anybody is asked, does so here. */
 static int check(struct work *work, const char *command)
 {
@@ -68,6 +80,8 @@ static int check(struct work *work, const char *command)
         rc = find_rank(work);
     if (!rc)
         rc = kofn_terms_make(&work->options, &work->log, &work->terms);
+    if (!rc)
+        rc = check_algorithm(work);
     if (!rc)
         rc = kofn_workload_open(&work->workload, work->conf, &work->log);
     if (!rc)

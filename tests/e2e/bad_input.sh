@@ -134,6 +134,9 @@ sim 2 "no --latency" --delay exp:1ms --loss 0.1
 sim 2 "too large" --delay exp:1ms --latency 1ms --loss 1
 sim 2 "no accuracy" --delay exp:1ms --target-accuracy 0.5
 sim 2 "K counts workers" --delay exp:1ms -k 3
+bad 2 "rfast has no server that workers join; kofn run can" serve -n 2 -a rfast
+bad 2 "osgp has no server that workers join; it can only be simulated" serve -n 2 -a osgp
+bad 2 "rfast has no server that workers join; kofn run can" work -n 2 --rank 0 --address shm:nowhere -a rfast
 sim 2 "waits for no K" --delay exp:1ms -a rfast -k 2
 sim 2 "has one local update a round" --delay exp:1ms -a rfast -u 2
 sim 2 "publishes eagerly" --delay exp:1ms -a dpsgd --publish on-close

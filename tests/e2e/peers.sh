@@ -75,7 +75,10 @@ kill -KILL "$(pid_of 1)"
 wait $job
 status=$?
 [ $status -eq 1 ] || fail "the root: status $status"
-grep -q 'was the root' killed.out || fail "the root: $(cat killed.out)"
+grep -q "rank 1 (pid $(pid_of 1)), the root, .*killed by signal 9" killed.out || fail "the root: $(cat killed.out)"
+grep -q '(rank 1, the root, is gone: killed by signal 9' killed.out || fail "the root, at the end: $(cat killed.out)"
+grep -q 'no worker is left' killed.out && fail "the root: two others are left"
+grep -q '"ended": "root-lost"' killed.json || fail "the root: ended: $(grep ended killed.json)"
 holds "$(value rounds killed.json) > 0" "the root: the result so far"
 [ -z "$(ps -o pid= --ppid $job)" ] || fail "the root: peers are left behind"
 exit 0
