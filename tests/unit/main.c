@@ -1,15 +1,17 @@
-/* The unit tests: one suite a file, listed in suites.h. `unit NAME...` runs those alone, `unit -l` lists them. */
+/* The unit tests: one suite a file, listed in suites.h, those with threads in thread_suites.h
+ * (SUITES says which). `unit NAME...` runs those alone, `unit -l` lists them.
+ */
 #include "tests/lib/runner.h"
 
 #include "base/base.h"
 
 #define SUITE(name) void kofn_suite_##name(void);
-#include "tests/unit/suites.h"
+#include SUITES
 #undef SUITE
 
 static const struct kofn_suite suites[] = {
 #define SUITE(name) {#name, kofn_suite_##name},
-#include "tests/unit/suites.h"
+#include SUITES
 #undef SUITE
 };
 
