@@ -81,13 +81,15 @@ unsigned fake_failed(void)
 bool fake_fails(const char *function)
 {
     bool fails = false;
+    int error;
 
     fake_lock();
     if (fake_world.fail && !strcmp(fake_world.fail, function))
         fails = ++fake_world.calls == fake_world.nth;
+    error = fake_world.error;
     fake_unlock();
     if (fails)
-        errno = fake_world.error;
+        errno = error;
     return fails;
 }
 
@@ -100,7 +102,8 @@ struct ibv_device **ibv_get_device_list(int *number)
     if (fake_fails("ibv_get_device_list"))
         return NULL;
     list = calloc(2, sizeof(*list));
-    device.transport_type = fake_device.transport;
+    if (device.transport_type != fake_device.transport) /* others may be reading it */
+        device.transport_type = fake_device.transport;
     list[0] = fake_device.present ? &device : NULL;
     if (number)
         *number = fake_device.present;
