@@ -288,17 +288,28 @@ int rdma_resolve_route(struct rdma_cm_id *base, int timeout_ms)
     return 0;
 }
 
+/* Who listens at @port, or NULL. It stays there while others connect. */
+static struct fake_cm_id *listener_at(uint16_t port)
+{
+    struct fake_cm_id *listener = NULL;
+
+    fake_lock();
+    for (int i = 0; i < IDS; i++)
+        if (ids[i] && ids[i]->listens && ids[i]->port == port)
+            listener = ids[i];
+    fake_unlock();
+    return listener;
+}
+
 int rdma_connect(struct rdma_cm_id *base, struct rdma_conn_param *param)
 {
-    struct fake_cm_id *id = (struct fake_cm_id *)base, *listener = NULL, *called;
+    struct fake_cm_id *id = (struct fake_cm_id *)base, *listener, *called;
 
     if (fake_fails("rdma_connect") || param->private_data_len > PRIVATE || !param->qp_num ||
         param->retry_count > 6)
         return -1;
     id->qpn = param->qp_num;
-    for (int i = 0; i < IDS; i++)
-        if (ids[i] && ids[i]->listens && ids[i]->port == id->port)
-            listener = ids[i];
+    listener = listener_at(id->port);
     if (!listener || fake_device.manager == RDMA_CM_EVENT_UNREACHABLE ||
         fake_device.manager == RDMA_CM_EVENT_REJECTED) {
         end_step(id, RDMA_CM_EVENT_REJECTED, RDMA_CM_EVENT_UNREACHABLE, RDMA_CM_EVENT_REJECTED);
