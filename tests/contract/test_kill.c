@@ -47,6 +47,17 @@ static uint64_t next_gate(struct kofn_endpoint *endpoint, uint64_t seen)
     return gate;
 }
 
+/* Waits in the child until the publication that used the buffer of @sequence before has left. */
+static void await_buffer(struct kofn_endpoint *endpoint, uint64_t sequence)
+{
+    uint64_t deadline = contract_deadline(), depth = endpoint->slot.depth;
+
+    while (sequence > depth &&
+           endpoint->ops->endpoint_left(endpoint, sequence - depth) == KOFN_AGAIN)
+        if (kofn_now_ns() >= deadline)
+            _exit(3);
+}
+
 /* Publishes without end, as fast as its credits allow. */
 static void publish_for_ever(struct kofn_endpoint *endpoint)
 {
@@ -58,6 +69,7 @@ static void publish_for_ever(struct kofn_endpoint *endpoint)
         while (!kofn_gate_unpack(word = kofn_peer_load64(&endpoint->block->gate), &gate) ||
                !kofn_credit_granted(&endpoint->slot, sequence, gate.released))
             next_gate(endpoint, word);
+        await_buffer(endpoint, sequence);
         endpoint_fill(endpoint, sequence);
         endpoint_publish(endpoint, sequence);
     }
