@@ -57,6 +57,7 @@ int bench_open(struct bench *bench, int argc, char **argv, const char *summary)
     const char *slash = strrchr(argv[0], '/');
     int letter, rc;
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a row is there, in a file too, as soon as it is measured */
     *bench = (struct bench){.program = slash ? slash + 1 : argv[0], .seconds = 3, .repeat = 7};
     while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (letter == 'h') {
