@@ -1,6 +1,7 @@
 /* worker.h: the inside of a worker handle, shared by join.c (how it becomes a member), rejoin.c
- * (how it becomes one again after its connection has failed), publish.c (what it sends), kept.c
- * (what it keeps to be read) and worker.c (the public functions).
+ * (how it becomes one again after its connection has failed), take.c (how it gets a model),
+ * update.c (what it does with a local update), publish.c (what it sends), kept.c (what it keeps to
+ * be read) and worker.c (its begin, its end, and how it waits).
  */
 #ifndef KOFN_CORE_WORKER_H
 #define KOFN_CORE_WORKER_H
@@ -109,6 +110,11 @@ int kofn__worker_mend(struct kofn_worker *worker);
  * been logged.
  */
 int kofn__worker_reconnect(struct kofn_worker *worker, uint64_t deadline, const char **why);
+
+/* What a call answers where another one has returned @rc: who has lost its connection can take the
+ * next model, which gives it another one.
+ */
+int kofn__worker_answer(struct kofn_worker *worker, int rc);
 
 /* The gate as it stands; a torn word is read again. That of a worker which has been dismissed says
  * so, whatever is written there.
