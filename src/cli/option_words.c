@@ -6,63 +6,28 @@
 #include "train/model.h"
 #include "transports/transport.h"
 
-/* Words by their place in the enum of <kofn/types.h>. */
-const char *kofn_option_publish_word(size_t index)
-{
-    static const char *const words[] = {"eager", "on-close", "pull"};
+/* A function that has the words of a fixed list. */
+#define WORDS(name, ...)                                                                           \
+    const char *name(size_t index)                                                                 \
+    {                                                                                              \
+        static const char *const words[] = {__VA_ARGS__};                                          \
+                                                                                                   \
+        return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;                               \
+    }
 
-    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
-}
-
-const char *kofn_option_weights_word(size_t index)
-{
-    static const char *const words[] = {"uniform", "fednova"};
-
-    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
-}
-
-const char *kofn_option_late_word(size_t index)
-{
-    static const char *const words[] = {"merge", "refuse"};
-
-    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
-}
-
-const char *kofn_option_pin_word(size_t index)
-{
-    static const char *const words[] = {"auto", "off"};
-
-    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
-}
+WORDS(kofn_option_publish_word, "eager", "on-close", "pull")
+WORDS(kofn_option_weights_word, "uniform", "fednova")
+WORDS(kofn_option_late_word, "merge", "refuse")
+WORDS(kofn_option_pin_word, "auto", "off")
+WORDS(kofn_option_over_name, "ksync", "kbatch-sync", "kasync", "kbatch-async") /* of adasync */
+WORDS(kofn_option_collective_word, "star", "ring")
+WORDS(kofn_option_connect_word, "tcp", "rdmacm") /* as the option of verbs has it */
 
 const char *kofn_option_algorithm_name(size_t index)
 {
     const struct kofn_algorithm *algorithm = kofn_algorithm_at(index);
 
     return algorithm ? algorithm->name : NULL;
-}
-
-/* Whose K adasync chooses. */
-const char *kofn_option_over_name(size_t index)
-{
-    static const char *const words[] = {"ksync", "kbatch-sync", "kasync", "kbatch-async"};
-
-    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
-}
-
-const char *kofn_option_collective_word(size_t index)
-{
-    static const char *const words[] = {"star", "ring"};
-
-    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
-}
-
-/* How verbs makes connections: as its option `connect` has it. */
-const char *kofn_option_connect_word(size_t index)
-{
-    static const char *const words[] = {"tcp", "rdmacm"};
-
-    return index < KOFN_ARRAY_SIZE(words) ? words[index] : NULL;
 }
 
 /* `self` is inside one thread and so for tests, not for jobs. */
