@@ -23,7 +23,7 @@ first_child()
     done
 }
 # started FILE PID: waits until the job has told of its first rounds
-started() { until grep -qs '^round' "$1"; do kill -0 "$2" || fail "not started: $(cat "$1")"; done; }
+started() { until_says '^round' "$1" "$2"; }
 
 # ---- a full disk: the record is there whole or not at all, and the job has failed ----
 # (the first write beyond the limit is an error where its signal is ignored; the result itself is small)

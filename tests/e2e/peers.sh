@@ -45,13 +45,7 @@ start()
     : >killed.out # of the job before
     "$kofn" run -a rfast --delay exp:3ms --seconds 60 --eval-every 0.2 --json killed.json "$@" >killed.out 2>&1 &
     job=$!
-    tries=0
-    until grep -q accuracy killed.out; do
-        kill -0 $job 2>/dev/null || fail "start: $(cat killed.out)"
-        tries=$((tries + 1))
-        [ $tries -lt 600 ] || fail "start: no evaluation: $(cat killed.out)"
-        sleep 0.1
-    done
+    until_says accuracy killed.out $job
     pids=$(ps -o pid= --ppid $job)
 }
 # pid_of RANK: peers were started in the order of their ranks
@@ -60,7 +54,7 @@ pid_of() { echo "$pids" | sed -n "$(($1 + 1))p" | tr -d ' '; }
 # a leaf dies: the others go on, to the end
 start -n 5
 kill -KILL "$(pid_of 4)"
-until grep -q 'rank 4 is gone' killed.out; do kill -0 $job || fail "a leaf: $(cat killed.out)"; sleep 0.1; done
+until_says 'rank 4 is gone' killed.out $job
 kill -TERM $job
 wait $job
 status=$?

@@ -1,17 +1,10 @@
 #!/bin/sh
 # kofn perf: both sides of every test over shm and tcp, what they print, and how they end when something is wrong.
 . "$top_srcdir/tests/build/lib.sh"
+. "$top_srcdir/tests/e2e/program.sh"
 
-kofn=$top_builddir/kofn
-[ -x "$kofn" ] || skip "the program is not built"
-case $kofn in /*) ;; *) kofn=$PWD/$kofn ;; esac
-cd "$scratch" || exit 99
 port=$((10000 + $$ % 20000)) # below the ports that are given to whoever connects
 
-# value KEY FILE: the number behind "KEY" (the first of that name)
-value() { sed -n "s/^ *\"$1\": \([0-9.eE+-]*\),*$/\1/p" "$2" | head -1; }
-# holds CONDITION WHAT: CONDITION in awk's words
-holds() { awk "BEGIN { exit !($1) }" || fail "$2: $1"; }
 # said FILE TEXT: one line, and that is in it
 said()
 {
@@ -116,7 +109,7 @@ wait $server
 [ ! -e never.json ] || fail "half a result was written"
 # SIGTERM ends a wait
 serve quorum --transport tcp
-until grep -q waiting server.out; do kill -0 $server || fail "$(cat server.err)"; done
+until_says waiting server.out $server
 kill -TERM "$(ps -o pid= --ppid $server)"
 wait $server
 status=$?

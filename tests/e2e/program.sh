@@ -33,3 +33,10 @@ has_keys()
         grep -q "\"$key\":" "$keys_file" || fail "$keys_file: no \"$key\" in it"
     done
 }
+# until_says PATTERN FILE PID: waits for a line of FILE, which process PID writes, as long as that is there, and a minute
+until_says()
+{
+    : >>"$2" # it may not have been opened yet
+    said=$(timeout 60 tail -n +1 -f --pid="$3" "$2" 2>/dev/null | grep -m 1 -e "$1") || said=
+    [ -n "$said" ] || fail "no '$1' in $2: $(cat "$2" ./*.err 2>/dev/null)"
+}

@@ -71,7 +71,7 @@ job seed2 -n 2 -a local -u 2 --model softmax --rounds 3 --seed 5
 # Ctrl-C ends a job in order, with its table and its JSON, status 130; no worker is left
 "$kofn" run -n 3 -k 2 -u 5 --delay exp:5ms --seconds 200 --json stopped.json >stopped.out 2>&1 &
 job=$!
-until grep -q '^round' stopped.out; do kill -0 $job || fail "Ctrl-C: $(cat stopped.out)"; done
+until_says '^round' stopped.out $job
 workers=$(ps -o pid= --ppid $job)
 [ -n "$workers" ] || fail "Ctrl-C: no workers"
 # nothing of the server is in a worker's hands: it can write its own slot, and ring
@@ -92,7 +92,7 @@ for pid in $workers; do kill -0 "$pid" 2>/dev/null && fail "Ctrl-C: worker $pid 
 # the server is killed: its workers end by themselves, and each says who has left it
 "$kofn" run -n 3 -k 2 -u 5 --delay exp:5ms --seconds 200 --json orphans.json >orphans.out 2>&1 &
 job=$!
-until grep -qs '^round' orphans.out; do kill -0 $job || fail "orphans: $(cat orphans.out)"; done
+until_says '^round' orphans.out $job
 workers=$(ps -o pid= --ppid $job)
 [ -n "$workers" ] || fail "orphans: no workers"
 kill -KILL $job
@@ -112,7 +112,7 @@ done
 # a worker that is killed: the job goes on without it and ends well
 "$kofn" run -n 3 -k 3 -a local -u 5 --delay exp:5ms --seconds 6 --json killed.json >killed.out 2>&1 &
 job=$!
-until grep -q '^round' killed.out; do kill -0 $job || fail "killed: $(cat killed.out)"; done
+until_says '^round' killed.out $job
 kill -KILL "$(ps -o pid= --ppid $job | tail -1)"
 wait $job || fail "killed: status $?: $(tail -3 killed.out)"
 grep -q '"state": "gone"' killed.json || fail "killed: nobody is gone"

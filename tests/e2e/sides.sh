@@ -6,11 +6,6 @@ started=
 trap 'status=$?; [ $status -eq 0 ] || kill $started 2>/dev/null; rm -rf "$scratch"; exit $status' EXIT
 
 job="--model quadratic --lr 0.05"
-# until_says TEXT FILE PID: waits for TEXT in FILE, as long as process PID is there
-until_says()
-{
-    until grep -q "$1" "$2"; do kill -0 "$3" 2>/dev/null || fail "no '$1' in $2: $(cat "$2" ./*.err)"; done
-}
 # serve NAME ARGUMENT...: a server in the background; its address, once it listens
 serve()
 {

@@ -87,7 +87,7 @@ holds "$(value round_time_mean lossy_ring.json) > 0.0018" "ring all-reduce with 
 # Ctrl-C: the result so far, and status 128 + 15
 "$kofn" sim --model none -n 100 -k 50 -u 10 --delay exp:1ms --seconds 1000000 --json stopped.json >stopped.out 2>&1 &
 job=$!
-until grep -q '^\[' stopped.out; do kill -0 $job || fail "stopped: $(cat stopped.out)"; done
+until_says '^\[' stopped.out $job
 kill -TERM $job
 wait $job
 status=$?

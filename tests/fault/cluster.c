@@ -3,11 +3,13 @@
 #include <arpa/inet.h>
 #include <math.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -211,15 +213,14 @@ struct kofn_member_report cluster_member(const struct cluster *cluster, uint32_t
 
 int cluster_wait(pid_t pid)
 {
-    struct timespec pause = {.tv_nsec = 2 * KOFN_NS_PER_MS};
-    uint64_t deadline = kofn_now_ns() + CLUSTER_PATIENCE;
-    int status;
+    struct pollfd process = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    int ready = poll(&process, 1, (int)(CLUSTER_PATIENCE / KOFN_NS_PER_MS));
+    int status = -1;
 
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (kofn_now_ns() > deadline)
-            return -1;
-        nanosleep(&pause, NULL);
-    }
+    if (ready == 1)
+        waitpid(pid, &status, 0);
+    if (process.fd >= 0)
+        close(process.fd);
     return status;
 }
 
