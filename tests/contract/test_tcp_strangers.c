@@ -180,17 +180,31 @@ static void test_connection_may_come_late(void)
     tcp_close(&scene);
 }
 
+/* An endpoint that has become rank 0 and whose first publication has arrived. */
+static struct kofn_endpoint *exchange(struct tcp_scene *scene,
+                                      const struct kofn_endpoint_attr *attr)
+{
+    struct kofn_endpoint *endpoint;
+    struct kofn_offer offer, answer;
+    struct kofn_arrival arrival;
+
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_admit(scene->hub, 0, 1, &offer), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.endpoint_open(attr, &offer, &answer, &endpoint), 0);
+    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_connect(scene->hub, 0, &answer), 0);
+    endpoint_fill(endpoint, 1);
+    CU_ASSERT_EQUAL(endpoint_publish(endpoint, 1), 0);
+    CU_ASSERT_EQUAL(tcp_poll(scene, &arrival), 1);
+    return endpoint;
+}
+
 /* The hub listens where it is told to, in IPv6 as well, and an endpoint finds it there. */
 static void test_ipv6(void)
 {
     static const char *const hosts[] = {"::1", "::", "0.0.0.0", "127.0.0.1"};
 
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(hosts); i++) {
-        struct kofn_offer offer, answer;
         struct kofn_endpoint_attr attr = {
             .rank = 0, .epoch = 1, .options = contract_fixture()->options, .log = &contract_quiet};
-        struct kofn_endpoint *endpoint;
-        struct kofn_arrival arrival;
         struct tcp_scene scene;
         int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -200,13 +214,7 @@ static void test_ipv6(void)
         tcp_open(&scene, 1, SMALL_BYTES, 0, hosts[i]);
         attr.slot = attr.model = scene.geometry;
         snprintf(attr.path.peer, sizeof(attr.path.peer), "%s", i < 2 ? "::1" : "127.0.0.1");
-        CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_admit(scene.hub, 0, 1, &offer), 0);
-        CU_ASSERT_EQUAL_FATAL(kofn_tcp.endpoint_open(&attr, &offer, &answer, &endpoint), 0);
-        CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_connect(scene.hub, 0, &answer), 0);
-        endpoint_fill(endpoint, 1);
-        CU_ASSERT_EQUAL(endpoint_publish(endpoint, 1), 0);
-        CU_ASSERT_EQUAL(tcp_poll(&scene, &arrival), 1);
-        kofn_tcp.endpoint_close(endpoint);
+        kofn_tcp.endpoint_close(exchange(&scene, &attr));
         tcp_close(&scene);
     }
 }
@@ -278,8 +286,6 @@ static void test_congestion_is_chosen(void)
         .workers = 1, .numa_node = -1, .bind = "127.0.0.1", .options = options};
     struct kofn_endpoint_attr attr = {.epoch = 1, .options = options};
     struct kofn_endpoint *endpoint;
-    struct kofn_offer offer, answer;
-    struct kofn_arrival arrival;
     struct tcp_scene scene;
     int before = sockets_of("reno");
 
@@ -288,12 +294,7 @@ static void test_congestion_is_chosen(void)
     kofn_geometry_init(&scene.geometry, LARGE_BYTES, 2);
     hub_attr.slot = hub_attr.model = attr.slot = attr.model = scene.geometry;
     CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_open(&hub_attr, &scene.hub), 0);
-    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_admit(scene.hub, 0, 1, &offer), 0);
-    CU_ASSERT_EQUAL_FATAL(kofn_tcp.endpoint_open(&attr, &offer, &answer, &endpoint), 0);
-    CU_ASSERT_EQUAL_FATAL(kofn_tcp.hub_connect(scene.hub, 0, &answer), 0);
-    endpoint_fill(endpoint, 1);
-    CU_ASSERT_EQUAL(endpoint_publish(endpoint, 1), 0);
-    CU_ASSERT_EQUAL(tcp_poll(&scene, &arrival), 1);
+    endpoint = exchange(&scene, &attr);
     CU_ASSERT_EQUAL(sockets_of("reno") - before, 1 + 2 * LINKS); /* the listener, two ends each */
     kofn_tcp.endpoint_close(endpoint);
     tcp_close(&scene);

@@ -118,8 +118,8 @@ static void tell(void *arg, enum kofn_log_level level, const char *message)
         _exit(9);
 }
 
-/* A victim with little patience, whose messages come through @messages, one a read. */
-static void fork_impatient(struct cluster *cluster, int *messages)
+/* Forks a victim with little patience; returns where its messages come from, one a read. */
+static int fork_impatient(struct cluster *cluster)
 {
     int ends[2];
     struct kofn_log log = {KOFN_LOG_WARN, tell, &ends[1]};
@@ -131,7 +131,22 @@ static void fork_impatient(struct cluster *cluster, int *messages)
         _exit(cluster_work(kofn_server_address(cluster->server), VICTIM, &cluster->workers[VICTIM],
                            &log));
     close(ends[1]);
-    *messages = ends[0];
+    return ends[0];
+}
+
+/* A job of two that has got under way, the victim one of them; its messages. */
+static int start_impatient(struct cluster *cluster)
+{
+    float model[CLUSTER_PARAMETERS] = {0};
+    int messages;
+
+    cluster_init(cluster, 2);
+    CU_ASSERT_EQUAL_FATAL(kofn_server_open(&cluster->attr, &cluster->server), 0);
+    cluster_fork(cluster, 0);
+    messages = fork_impatient(cluster);
+    CU_ASSERT_EQUAL_FATAL(kofn_server_start(cluster->server, model), 0);
+    CU_ASSERT(cluster_step(cluster, 3));
+    return messages;
 }
 
 /* Waits for the next message, which is to have @part in it. */
@@ -156,16 +171,10 @@ static bool hears(int messages, const char *part)
  */
 static void test_server_is_silent(void)
 {
-    float model[CLUSTER_PARAMETERS] = {0};
     struct cluster cluster;
     int messages;
 
-    cluster_init(&cluster, 2);
-    CU_ASSERT_EQUAL_FATAL(kofn_server_open(&cluster.attr, &cluster.server), 0);
-    cluster_fork(&cluster, 0);
-    fork_impatient(&cluster, &messages);
-    CU_ASSERT_EQUAL_FATAL(kofn_server_start(cluster.server, model), 0);
-    CU_ASSERT(cluster_step(&cluster, 3));
+    messages = start_impatient(&cluster);
     CU_ASSERT(hears(messages, "no sign of it for longer than its time-out; connecting again"));
     CU_ASSERT(cluster_step_until(&cluster, victim_works_again));
     CU_ASSERT_EQUAL(cluster_member(&cluster, VICTIM).pid, cluster.pids[VICTIM]);
@@ -177,16 +186,10 @@ static void test_server_is_silent(void)
 /* And is given up when it stays silent for as long again, with the reason. */
 static void test_server_stays_silent(void)
 {
-    float model[CLUSTER_PARAMETERS] = {0};
     struct cluster cluster;
     int messages, status;
 
-    cluster_init(&cluster, 2);
-    CU_ASSERT_EQUAL_FATAL(kofn_server_open(&cluster.attr, &cluster.server), 0);
-    cluster_fork(&cluster, 0);
-    fork_impatient(&cluster, &messages);
-    CU_ASSERT_EQUAL_FATAL(kofn_server_start(cluster.server, model), 0);
-    CU_ASSERT(cluster_step(&cluster, 3));
+    messages = start_impatient(&cluster);
     CU_ASSERT(hears(messages, "connecting again"));
     CU_ASSERT(hears(messages, "the server has not answered"));
     CU_ASSERT(hears(messages, "could not be joined again"));
