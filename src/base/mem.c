@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -23,6 +24,7 @@
 #define HUGE_SHIFT                                                                                 \
     26 /* of the logarithm of the page size in flags of mmap() and memfd_create()                  \
         */
+#define KOFN_LARGE ((size_t)2 << 20) /* a huge page */
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 
 /* The ladder: tried from the top, the last rung always fits. */
@@ -321,4 +323,17 @@ void kofn_memory_unmap(struct kofn_memory *memory)
     if (memory->fd >= 0)
         close(memory->fd);
     *memory = (struct kofn_memory){.fd = -1};
+}
+
+void *kofn_large_alloc(size_t bytes)
+{
+    size_t unit = bytes < KOFN_LARGE ? KOFN_CACHE_LINE : KOFN_LARGE;
+    size_t whole = kofn_round_up(KOFN_MAX(bytes, (size_t)1), unit);
+    void *address = aligned_alloc(unit, whole);
+
+    if (!address)
+        return NULL;
+    if (unit == KOFN_LARGE)
+        madvise(address, whole, MADV_HUGEPAGE); /* advice: without it the pages are plain */
+    return memset(address, 0, bytes);
 }

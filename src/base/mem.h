@@ -69,4 +69,10 @@ int kofn_memory_reserve(struct kofn_memory *memory, size_t bytes, const struct k
 /* Unmaps, closes the memfd and clears @memory; nothing if it is clear. */
 void kofn_memory_unmap(struct kofn_memory *memory);
 
+/* Zeroed private memory for free(), on a cache line. What is large lies on transparent huge pages,
+ * where they can be had: thousands of things that are looked at in no order then do not cost a walk
+ * through page tables each. NULL without memory.
+ */
+void *kofn_large_alloc(size_t bytes);
+
 #endif

@@ -26,12 +26,14 @@ struct kofn_member {
     uint32_t settled_round, settled_updates;
 
     /* In the open round. */
-    bool reached;   /* it is one of the K, or of those behind them */
-    bool barred;    /* what it had to count with was refused: it cannot be one of the K any more */
-    bool owing;     /* it is one of those that the closed round still waits for */
-    bool summed;    /* updates of it are in the sum that goes into this round */
-    bool sampled;   /* the deadline knows of its arrival in the round that closed last */
-    uint32_t place; /* as the how-manieth it reached its count, from 0 */
+    bool reached : 1; /* it is one of the K, or of those behind them */
+    bool barred : 1; /* what it had to count with was refused: it cannot be one of the K any more */
+    bool owing : 1;  /* it is one of those that the closed round still waits for */
+    bool summed : 1; /* updates of it are in the sum that goes into this round */
+    bool sampled : 1; /* the deadline knows of its arrival in the round that closed last */
+    uint32_t place;   /* as the how-manieth it reached its count, from 0 */
+    uint32_t timed_round, timed_in_round; /* what of that round the times below hold already */
+    uint64_t timed_round_ns;
     uint64_t reached_ns;
 
     /* Local updates it has finished: in earlier memberships; in this one, before the round it is
@@ -40,8 +42,6 @@ struct kofn_member {
 
     /* Times: sums over its life. */
     uint64_t publications, timed_updates, compute_ns, post_ns, wait_ns;
-    uint32_t timed_round, timed_in_round; /* what of that round the sums hold already */
-    uint64_t timed_round_ns;
 
     KOFN_LINE_ALIGNED struct kofn_stamp held; /* newest complete publication of the open round;
                                                  sequence 0 = none */
@@ -64,6 +64,8 @@ struct kofn_member {
     double evidence_ns; /* what speaks for another one: time lost (ready) or gained (slow) */
     uint64_t silent_ns; /* how long it had been silent when its state changed last */
 };
+
+KOFN_STATIC_ASSERT(offsetof(struct kofn_member, held) == 2 * KOFN_CACHE_LINE, "two lines and it");
 
 /* How much of a member an event looks at. */
 #define KOFN_MEMBER_HOT (offsetof(struct kofn_member, held) + sizeof(struct kofn_stamp))

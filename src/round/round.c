@@ -5,13 +5,14 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "round/watch.h"
 
 int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *config)
 {
     memset(round, 0, sizeof(*round));
     round->config = *config;
-    round->members = aligned_alloc(KOFN_CACHE_LINE, config->workers * sizeof(*round->members));
+    round->members = kofn_large_alloc(config->workers * sizeof(*round->members));
     round->lateness = calloc(config->workers, sizeof(*round->lateness));
     round->scratch = calloc((size_t)2 * config->workers, sizeof(*round->scratch));
     round->recent = calloc(1, sizeof(*round->recent));
@@ -19,7 +20,6 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
         kofn_round_fini(round);
         return KOFN_NO_MEMORY;
     }
-    memset(round->members, 0, config->workers * sizeof(*round->members));
     round->asked = config->wait_for;
     round->first_steps = round->next_steps = config->local_steps;
     round->moved = NAN;

@@ -60,10 +60,11 @@ struct kofn_sim_worker {
     double loss_sum;
     struct kofn_delay_source delays;
 
+    struct kofn_sim_receipt receipts[KOFN_SIM_RING];
+
     /* Messages: when its link is free again, and the last of each kind arrives. */
     uint64_t link_ns, data_ns, beat_ns, down_ns;
     struct kofn_stamp stamps[KOFN_SIM_RING]; /* of publications under way, or kept, by sequence */
-    struct kofn_sim_receipt receipts[KOFN_SIM_RING];
 
     /* Publications that are read. */
     uint64_t late; /* the snapshot that has the rest of a closed round; 0 = none */
@@ -76,6 +77,10 @@ struct kofn_sim_worker {
     float *x;                         /* DELTA: parameters now */
     float *buffers[KOFN_DEPTH_PULL];
 };
+
+/* How much of a worker an event looks at; where every publication counts, its receipt, too. */
+#define KOFN_SIM_WORKER_HOT offsetof(struct kofn_sim_worker, receipts)
+#define KOFN_SIM_WORKER_WARM offsetof(struct kofn_sim_worker, link_ns)
 
 struct kofn_sim {
     struct kofn_sim_attr attr;

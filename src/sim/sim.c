@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "round/account.h"
 #include "sim/inside.h"
 
@@ -42,16 +43,17 @@ void kofn_sim_send_data(struct kofn_sim *sim, uint32_t rank, const struct kofn_s
 {
     const struct kofn_sim_net *net = &sim->attr.net;
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    struct kofn_mail mail = {.kind = net->ingest_byte_ns > 0 ? KOFN_MAIL_DOOR : KOFN_MAIL_DATA,
-                             .rank = rank,
-                             .time = sim->now,
-                             .sequence = stamp->sequence};
     double bytes = (double)sim->attr.payload_bytes;
+    struct kofn_mail mail;
 
     if (sim->instant) {
         kofn_sim_server_data(sim, rank, stamp);
         return;
     }
+    mail = (struct kofn_mail){.kind = net->ingest_byte_ns > 0 ? KOFN_MAIL_DOOR : KOFN_MAIL_DATA,
+                              .rank = rank,
+                              .time = sim->now,
+                              .sequence = stamp->sequence};
     worker->stamps[stamp->sequence % KOFN_SIM_RING] = *stamp;
     if (!net->ring) { /* else what it costs to bring them together is charged with the model */
         worker->link_ns =
@@ -75,13 +77,14 @@ static void come_in(struct kofn_sim *sim, struct kofn_mail *mail)
 void kofn_sim_send_beat(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    struct kofn_mail mail = {
-        .kind = KOFN_MAIL_BEAT, .rank = rank, .round = worker->round, .updates = worker->updates};
+    struct kofn_mail mail;
 
     if (sim->instant) {
         kofn_sim_server_beat(sim, rank, (struct kofn_beat){worker->round, worker->updates});
         return;
     }
+    mail = (struct kofn_mail){
+        .kind = KOFN_MAIL_BEAT, .rank = rank, .round = worker->round, .updates = worker->updates};
     mail.time = arrival(sim, sim->now, 0, &worker->beat_ns);
     send(sim, &mail);
 }
@@ -91,16 +94,17 @@ void kofn_sim_send_gate(struct kofn_sim *sim, uint32_t rank, bool opens)
     struct kofn_sim_worker *worker = &sim->workers[rank];
     double bytes = opens ? (double)sim->attr.payload_bytes : 0;
     uint8_t state = sim->gates_closed ? KOFN_GATE_CLOSED : KOFN_GATE_OPEN;
-    struct kofn_mail mail = {.kind = KOFN_MAIL_GATE,
-                             .rank = rank,
-                             .round = sim->round.number,
-                             .state = state,
-                             .sequence = worker->granted};
+    struct kofn_mail mail;
 
     if (sim->instant) {
         kofn_sim_worker_gate(sim, rank, sim->round.number, state, worker->granted);
         return;
     }
+    mail = (struct kofn_mail){.kind = KOFN_MAIL_GATE,
+                              .rank = rank,
+                              .round = sim->round.number,
+                              .state = state,
+                              .sequence = worker->granted};
     if (sim->attr.net.ring && opens)
         mail.time = worker->down_ns = kofn_deadline(sim->now, sim->ring.done_ns[rank]);
     else
@@ -190,8 +194,9 @@ static void look_ahead(const struct kofn_sim *sim, uint32_t rank)
     uint32_t soon = kofn_timers_soon(&sim->timers, rank);
     const char *worker = (const char *)&sim->workers[soon];
     const char *member = (const char *)&sim->round.members[soon];
+    size_t hot = sim->each ? KOFN_SIM_WORKER_WARM : KOFN_SIM_WORKER_HOT;
 
-    for (size_t line = 0; line < 3 * KOFN_CACHE_LINE; line += KOFN_CACHE_LINE)
+    for (size_t line = 0; line < hot; line += KOFN_CACHE_LINE)
         __builtin_prefetch(worker + line, 1);
     for (size_t line = 0; line < KOFN_MEMBER_HOT; line += KOFN_CACHE_LINE)
         __builtin_prefetch(member + line, 1);
@@ -297,9 +302,7 @@ static int open_parts(struct kofn_sim *sim)
 {
     uint32_t workers = sim->attr.round.workers;
 
-    sim->workers = aligned_alloc(KOFN_CACHE_LINE, workers * sizeof(*sim->workers));
-    if (sim->workers)
-        memset(sim->workers, 0, workers * sizeof(*sim->workers));
+    sim->workers = kofn_large_alloc(workers * sizeof(*sim->workers));
     if (!sim->workers || kofn_timers_open(&sim->timers, workers) ||
         kofn_round_init(&sim->round, &sim->attr.round) || kofn_sim_bytes_open(sim) ||
         (sim->attr.net.ring && kofn_ring_open(&sim->ring, workers)))

@@ -246,15 +246,17 @@ static const float *payload(const struct kofn_sim *sim, uint32_t rank, uint64_t 
 
 bool kofn_sim_bytes_sum(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, float factor)
 {
-    const void *update = payload(sim, rank, sequence);
-    struct kofn_merge merge = {.out = sim->late_next,
-                               .base = sim->late_any ? sim->late_sum : NULL,
-                               .updates = &update,
-                               .weights = &factor,
-                               .count = 1};
+    struct kofn_merge merge;
+    const void *update;
 
     if (!sim->parameters)
         return true;
+    update = payload(sim, rank, sequence);
+    merge = (struct kofn_merge){.out = sim->late_next,
+                                .base = sim->late_any ? sim->late_sum : NULL,
+                                .updates = &update,
+                                .weights = &factor,
+                                .count = 1};
     if (!sim->reduce->merge[KOFN_F32](&merge, 0, sim->parameters))
         return false;
     merge.out = sim->late_sum;

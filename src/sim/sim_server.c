@@ -32,7 +32,7 @@ static enum kofn_verdict judge(struct kofn_sim *sim, uint32_t rank, const struct
     struct kofn_round *round = &sim->round;
     float factor;
 
-    if (!kofn_round_sums(round, rank, stamp, &factor) ||
+    if (!sim->parameters || !kofn_round_sums(round, rank, stamp, &factor) ||
         kofn_sim_bytes_sum(sim, rank, stamp->sequence, factor))
         return kofn_round_arrive(round, rank, stamp, sim->now);
     return kofn_round_refuse(round, rank, stamp, sim->now);
@@ -44,10 +44,12 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn
     uint64_t sequence = stamp->sequence;
 
     sim->bytes += stamp->length;
-    worker->reading = false;
-    worker->read = sequence;
-    worker->read_round = stamp->round;
-    worker->read_updates = stamp->updates;
+    if (sim->keeps) {
+        worker->reading = false;
+        worker->read = sequence;
+        worker->read_round = stamp->round;
+        worker->read_updates = stamp->updates;
+    }
     switch (judge(sim, rank, stamp)) {
     case KOFN_VERDICT_HOLD: /* all before it are superseded */
         if (!sim->keeps && worker->granted + 1 < sequence)

@@ -205,13 +205,11 @@ static void pull(struct kofn_sim *sim, uint32_t rank)
     compute(sim, rank);
 }
 
-/* kofn_worker_take(): goes as far as the gate allows. */
-static void take(struct kofn_sim *sim, uint32_t rank)
+/* kofn_worker_take(), without setting the timer of one that waits then. */
+static void go_as_far(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    if (worker->activity == KOFN_SIM_COMPUTES || worker->activity == KOFN_SIM_CUT)
-        kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
     worker->activity = KOFN_SIM_WAITS;
     if (!may_take(sim, worker)) {
         if (owed(sim, worker) && credit(worker))
@@ -231,6 +229,17 @@ static void take(struct kofn_sim *sim, uint32_t rank)
     kofn_sim_bytes_take(sim, rank);
     kofn_sim_send_beat(sim, rank);
     compute(sim, rank);
+}
+
+/* kofn_worker_take(): goes as far as the gate allows. */
+static void take(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+    bool ran = worker->activity == KOFN_SIM_COMPUTES || worker->activity == KOFN_SIM_CUT;
+
+    go_as_far(sim, rank);
+    if (ran && worker->activity == KOFN_SIM_WAITS)
+        kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
 }
 
 /* worker.c, is_last() */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 int kofn_timers_open(struct kofn_timers *timers, uint32_t workers)
 {
@@ -14,8 +15,7 @@ int kofn_timers_open(struct kofn_timers *timers, uint32_t workers)
     timers->leaves = leaves;
     timers->sixteenth = KOFN_MAX(leaves / 16, 1u);
     timers->batch = false;
-    timers->nodes = aligned_alloc(
-        KOFN_CACHE_LINE, kofn_round_up(2 * leaves * sizeof(*timers->nodes), KOFN_CACHE_LINE));
+    timers->nodes = kofn_large_alloc(2 * (size_t)leaves * sizeof(*timers->nodes));
     if (!timers->nodes)
         return KOFN_NO_MEMORY;
     for (uint32_t leaf = 0; leaf < leaves; leaf++)

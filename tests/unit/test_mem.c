@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -212,6 +213,27 @@ static void test_reservation(void)
     kofn_memory_unmap(&file);
 }
 
+/* Memory of any size is zero, on a cache line, and can be freed; what is large begins on a huge
+ * page.
+ */
+static void test_large_alloc(void)
+{
+    static const size_t sizes[] = {0, 1, 64, 1000, 2 * MIB - 1, 2 * MIB, 7 * MIB + 3};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(sizes); i++) {
+        unsigned char *memory = kofn_large_alloc(sizes[i]), any = 0;
+
+        CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
+        CU_ASSERT_EQUAL((uintptr_t)memory % (sizes[i] < 2 * MIB ? KOFN_CACHE_LINE : 2 * MIB), 0);
+        for (size_t byte = 0; byte < sizes[i]; byte++) {
+            any |= memory[byte];
+            memory[byte] = 1;
+        }
+        CU_ASSERT_EQUAL(any, 0);
+        free(memory);
+    }
+}
+
 void kofn_suite_mem(void)
 {
     CU_pSuite suite = CU_add_suite("mem", NULL, NULL);
@@ -223,4 +245,5 @@ void kofn_suite_mem(void)
     CU_add_test(suite, "nobody can resize", test_nobody_can_resize);
     CU_add_test(suite, "strangers are checked", test_strangers_are_checked);
     CU_add_test(suite, "reservation", test_reservation);
+    CU_add_test(suite, "large things", test_large_alloc);
 }
