@@ -298,6 +298,16 @@ void kofn_offer_close(const struct kofn_offer *offer);
 /* endpoint_keep() of a transport whose endpoint_buffer() withdraws stamps (nosys.c). */
 void kofn_keep_in_buffer(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp);
 
+/* Copies a model that lies at @from, and may change meanwhile, to @model and, if not NULL, @base
+ * (nosys.c).
+ */
+void kofn_model_copy(const struct kofn_endpoint *endpoint, const void *from, float *model,
+                     float *base);
+
+/* endpoint_fetch() of a transport that has endpoint_view() (nosys.c). */
+int kofn_fetch_from_view(struct kofn_endpoint *endpoint, float *model, float *base,
+                         struct kofn_stamp *stamp);
+
 /* Defaults for what a transport does not have: each returns KOFN_UNSUPPORTED (nosys.c). */
 int kofn_nosys_hub_read(struct kofn_hub *hub, uint32_t rank, uint64_t after);
 int kofn_nosys_endpoint_register(struct kofn_endpoint *endpoint, void *address, size_t bytes,

@@ -200,20 +200,6 @@ int kofn__self_endpoint_view(struct kofn_endpoint *base, const void **model,
     return 0;
 }
 
-int kofn__self_endpoint_fetch(struct kofn_endpoint *base, float *model, float *copy,
-                              struct kofn_stamp *stamp)
-{
-    const void *payload;
-    int rc = kofn__self_endpoint_view(base, &payload, stamp);
-
-    if (rc)
-        return rc;
-    memcpy(model, payload, base->model.payload_bytes);
-    if (copy)
-        memcpy(copy, payload, base->model.payload_bytes);
-    return 0;
-}
-
 int kofn__self_endpoint_wait(struct kofn_endpoint *base, uint64_t seen, uint64_t deadline)
 {
     struct self_endpoint *endpoint = self_endpoint(base);

@@ -122,8 +122,6 @@ void *kofn__self_endpoint_buffer(struct kofn_endpoint *endpoint, uint64_t sequen
 int kofn__self_endpoint_publish(struct kofn_endpoint *endpoint, const struct kofn_stamp *stamp);
 int kofn__self_endpoint_left(struct kofn_endpoint *endpoint, uint64_t sequence);
 int kofn__self_endpoint_beat(struct kofn_endpoint *endpoint, uint64_t beat);
-int kofn__self_endpoint_fetch(struct kofn_endpoint *endpoint, float *model, float *base,
-                              struct kofn_stamp *stamp);
 int kofn__self_endpoint_view(struct kofn_endpoint *base, const void **model,
                              struct kofn_stamp *stamp);
 int kofn__self_endpoint_wait(struct kofn_endpoint *endpoint, uint64_t seen, uint64_t deadline);

@@ -1,19 +1,14 @@
 /* A worker's end of the shared-memory transport. */
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "base/backoff.h"
 #include "base/barrier.h"
 #include "base/log.h"
-#include "base/racy.h"
 #include "proto/wire.h"
 #include "transports/shm/futex.h"
 #include "transports/shm/internal.h"
 #include "transports/shm/shm.h"
-
-#define COPY_BYTES                                                                                 \
-    8192u /* copied to one array, then from there, out of the first cache, to the other */
 
 struct shm_endpoint {
     struct kofn_endpoint endpoint;
@@ -198,25 +193,6 @@ int kofn__shm_endpoint_view(struct kofn_endpoint *base, const void **model,
     if (!sequence || kofn_slot_begin(&base->model, endpoint->models, sequence, model, stamp))
         return KOFN_AGAIN;
     return kofn_slot_end(&base->model, endpoint->models, sequence) ? KOFN_AGAIN : 0;
-}
-
-int kofn__shm_endpoint_fetch(struct kofn_endpoint *base, float *model, float *copy,
-                             struct kofn_stamp *stamp)
-{
-    uint64_t bytes = base->model.payload_bytes;
-    const void *payload;
-    int rc = kofn__shm_endpoint_view(base, &payload, stamp);
-
-    if (rc)
-        return rc;
-    for (uint64_t at = 0; at < bytes; at += COPY_BYTES) {
-        uint64_t part = KOFN_MIN(bytes - at, COPY_BYTES);
-
-        kofn_racy_copy((char *)model + at, (const char *)payload + at, part);
-        if (copy)
-            memcpy((char *)copy + at, (char *)model + at, part);
-    }
-    return kofn_model_whole(base, payload, stamp->sequence) ? 0 : KOFN_AGAIN;
 }
 
 /* Has the gate changed, or anything been written since the last wait? */

@@ -9,7 +9,6 @@
 #include "base/barrier.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/racy.h"
 #include "proto/wire.h"
 #include "transports/uring/options.h"
 #include "transports/uring/socket.h"
@@ -18,7 +17,6 @@
 #define PEER_NS (30 * KOFN_NS_PER_S)    /* default of attr.peer_timeout */
 #define CLOSE_NS (250 * KOFN_NS_PER_MS) /* an endpoint that closes waits at most so long, twice */
 #define FETCH_NS KOFN_NS_PER_MS         /* a fetch waits so long for a model that is on its way */
-#define COPY_BYTES 8192u                /* copied to one array, then from there to the other */
 
 /* ---- its life ---- */
 
@@ -345,17 +343,6 @@ static int have_model(struct kofn__tcp_endpoint *endpoint)
     return endpoint->asking || !endpoint->model ? KOFN_AGAIN : 0;
 }
 
-static void copy_model(const char *from, float *model, float *copy, uint64_t bytes)
-{
-    for (uint64_t at = 0; at < bytes; at += COPY_BYTES) {
-        uint64_t part = KOFN_MIN(bytes - at, (uint64_t)COPY_BYTES);
-
-        kofn_racy_copy((char *)model + at, from + at, part);
-        if (copy)
-            memcpy((char *)copy + at, (char *)model + at, part);
-    }
-}
-
 /* The copy is made without the lock: another model goes to the other buffer, and the one after it
  * is seen by the stamp.
  */
@@ -376,7 +363,7 @@ int kofn__tcp_endpoint_fetch(struct kofn_endpoint *base, float *model, float *co
     kofn__driver_leave(&endpoint->driver);
     if (rc)
         return rc;
-    copy_model(payload, model, copy, base->model.payload_bytes);
+    kofn_model_copy(base, payload, model, copy);
     return kofn_model_whole(base, payload, stamp->sequence) ? 0 : KOFN_AGAIN;
 }
 

@@ -125,7 +125,5 @@ uint32_t kofn__verbs_publish_requests(const struct kofn__verbs_endpoint *endpoin
 
 int kofn__verbs_endpoint_view(struct kofn_endpoint *endpoint, const void **model,
                               struct kofn_stamp *stamp);
-int kofn__verbs_endpoint_fetch(struct kofn_endpoint *endpoint, float *model, float *base,
-                               struct kofn_stamp *stamp);
 
 #endif

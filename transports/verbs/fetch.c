@@ -1,12 +1,7 @@
 /* Models, at the worker: they come by themselves, and one that does not is asked for. */
-#include <string.h>
-
 #include "base/barrier.h"
 #include "base/racy.h"
 #include "transports/verbs/endpoint.h"
-
-#define COPY_BYTES                                                                                 \
-    8192u /* copied to one array, then from there, out of the first cache, to the other */
 
 /* The newest model's sequence, 0 if there is none, and the buffer it is in: the hub fills them in
  * turn, whichever models it sends.
@@ -63,23 +58,4 @@ int kofn__verbs_endpoint_view(struct kofn_endpoint *base, const void **model,
         return KOFN_AGAIN;
     *model = payload;
     return 0;
-}
-
-int kofn__verbs_endpoint_fetch(struct kofn_endpoint *base, float *model, float *copy,
-                               struct kofn_stamp *stamp)
-{
-    uint64_t bytes = base->model.payload_bytes;
-    const void *payload;
-    int rc = kofn__verbs_endpoint_view(base, &payload, stamp);
-
-    if (rc)
-        return rc;
-    for (uint64_t at = 0; at < bytes; at += COPY_BYTES) {
-        uint64_t part = KOFN_MIN(bytes - at, COPY_BYTES);
-
-        kofn_racy_copy((char *)model + at, (const char *)payload + at, part);
-        if (copy)
-            memcpy((char *)copy + at, (char *)model + at, part);
-    }
-    return kofn_model_whole(base, payload, stamp->sequence) ? 0 : KOFN_AGAIN;
 }
