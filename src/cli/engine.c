@@ -14,6 +14,45 @@ int kofn_engine_graph(const struct kofn_algorithm *algorithm, uint32_t workers,
     return kofn_graph_open(conf->topology, workers, conf->root, log, graph);
 }
 
+static double byte_ns(double rate)
+{
+    return rate > 0 ? 1e9 / rate : 0;
+}
+
+struct kofn_sim_attr kofn_engine_attr(const struct kofn_conf *conf, const struct kofn_terms *terms)
+{
+    return (struct kofn_sim_attr){
+        .round = {.algorithm = terms->algorithm,
+                  .workers = terms->workers,
+                  .wait_for = terms->wait_for,
+                  .local_steps = terms->local_steps,
+                  .quorum = conf->quorum,
+                  .publish = (enum kofn_publish)conf->publish,
+                  .weights = (enum kofn_weights)conf->weights,
+                  .late = (enum kofn_late)conf->late,
+                  .staleness_weight = terms->staleness_weight,
+                  .grace = conf->grace,
+                  .deadline = conf->deadline.ns,
+                  .deadline_adaptive = conf->deadline.adaptive,
+                  .suspect_after = terms->suspect_after,
+                  .adapt_every = conf->adapt_every,
+                  .small_move = conf->small_move},
+        .rules = terms->rules,
+        .delay = &terms->delay,
+        .stragglers = terms->stragglers,
+        .straggler_count = terms->straggler_count,
+        .net = {.latency_ns = conf->latency,
+                .byte_ns = byte_ns(conf->bandwidth),
+                .ingest_byte_ns = byte_ns(conf->ingest),
+                .loss = conf->loss,
+                .ring = conf->collective == KOFN_COLLECTIVE_RING},
+        .seed = conf->seed,
+        .most_steps = (uint32_t)fmin(conf->step_cap * terms->local_steps, UINT32_MAX),
+        .leave_out_most = conf->leave_out_most,
+        .learning_rate = conf->lr,
+    };
+}
+
 static int open_peers(const struct kofn_sim_attr *attr, struct kofn_engine *engine)
 {
     const struct kofn_peers_attr peers = {

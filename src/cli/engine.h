@@ -5,6 +5,7 @@
 #define KOFN_CLI_ENGINE_H
 
 #include "cli/conf.h"
+#include "cli/terms.h"
 #include "sim/peers.h"
 #include "sim/sim.h"
 
@@ -20,6 +21,11 @@ struct kofn_engine {
 int kofn_engine_graph(const struct kofn_algorithm *algorithm, uint32_t workers,
                       const struct kofn_conf *conf, const struct kofn_log *log,
                       struct kofn_graph *graph);
+
+/* The attributes of the job that @conf and @terms describe; work, its bytes, and who is told are
+ * the caller's. It points into @terms.
+ */
+struct kofn_sim_attr kofn_engine_attr(const struct kofn_conf *conf, const struct kofn_terms *terms);
 
 /* @attr of either; peers have no rounds, and look at what they share with it alone. */
 int kofn_engine_open(const struct kofn_sim_attr *attr, const struct kofn_conf *conf,

@@ -29,11 +29,6 @@ struct trial {
     bool counts_rounds;  /* a worker pulls with every round, whatever it did in it */
 };
 
-static double byte_ns(double rate)
-{
-    return rate > 0 ? 1e9 / rate : 0;
-}
-
 static void note_members(void *arg, const struct kofn_round *round)
 {
     struct trial *trial = arg;
@@ -43,46 +38,26 @@ static void note_members(void *arg, const struct kofn_round *round)
             round->members[rank].held.sequence || round->members[rank].added_updates;
 }
 
+/* The job with this case's algorithm, numbers and delays in place of its own. */
 static int open_sim(struct trial *trial, const struct kofn_log *log)
 {
     const struct kofn_case *job = trial->job;
-    const struct kofn_conf *conf = job->conf;
-    const struct kofn_sim_attr attr = {
-        .round = {.algorithm = job->algorithm,
-                  .workers = job->workers,
-                  .wait_for = job->wait_for,
-                  .local_steps = job->local_steps,
-                  .quorum = KOFN_MIN(conf->quorum, job->workers),
-                  .publish = job->publish,
-                  .weights = (enum kofn_weights)conf->weights,
-                  .late = (enum kofn_late)conf->late,
-                  .staleness_weight = job->terms->staleness_weight,
-                  .grace = conf->grace,
-                  .deadline = conf->deadline.ns,
-                  .deadline_adaptive = conf->deadline.adaptive,
-                  .suspect_after = job->terms->suspect_after,
-                  .adapt_every = conf->adapt_every,
-                  .small_move = conf->small_move},
-        .rules = job->terms->rules,
-        .delay = job->delay,
-        .stragglers = job->terms->stragglers,
-        .straggler_count = job->terms->straggler_count,
-        .net = {.latency_ns = conf->latency,
-                .byte_ns = byte_ns(conf->bandwidth),
-                .ingest_byte_ns = byte_ns(conf->ingest),
-                .loss = conf->loss,
-                .ring = conf->collective == KOFN_COLLECTIVE_RING},
-        .compute_share = job->compute_share,
-        .publish_ns = (uint64_t)job->publish_ns,
-        .payload_bytes = job->payload_bytes,
-        .seed = conf->seed,
-        .learning_rate = conf->lr,
-        .closed = note_members,
-        .arg = trial,
-        .log = log,
-    };
+    struct kofn_sim_attr attr = kofn_engine_attr(job->conf, job->terms);
 
-    return kofn_engine_open(&attr, conf, &trial->engine);
+    attr.round.algorithm = job->algorithm;
+    attr.round.workers = job->workers;
+    attr.round.wait_for = job->wait_for;
+    attr.round.local_steps = job->local_steps;
+    attr.round.quorum = KOFN_MIN(job->conf->quorum, job->workers);
+    attr.round.publish = job->publish;
+    attr.delay = job->delay;
+    attr.compute_share = job->compute_share;
+    attr.publish_ns = (uint64_t)job->publish_ns;
+    attr.payload_bytes = job->payload_bytes;
+    attr.closed = note_members;
+    attr.arg = trial;
+    attr.log = log;
+    return kofn_engine_open(&attr, job->conf, &trial->engine);
 }
 
 /* ---- parts ---- */

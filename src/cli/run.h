@@ -83,4 +83,8 @@ int kofn_serve_open(struct kofn_run *run);
  */
 int kofn_run_job(struct kofn_run *run);
 
+/* Takes an evaluation that has ended into the result, if there is one; @wait: if one runs, waits.
+ */
+void kofn_run_take_score(struct kofn_run *run, bool wait);
+
 #endif

@@ -66,7 +66,7 @@ static int start(struct kofn_run *run)
 
 /* ---- beside the rounds ---- */
 
-static void take_score(struct kofn_run *run, bool wait)
+void kofn_run_take_score(struct kofn_run *run, bool wait)
 {
     if (!kofn_evaluator_take(run->evaluator, wait, &run->score))
         return;
@@ -113,7 +113,7 @@ static void show(struct kofn_run *run, uint64_t now)
 static void look_up(struct kofn_run *run, uint64_t now)
 {
     kofn_children_look(&run->children);
-    take_score(run, false);
+    kofn_run_take_score(run, false);
     if (now >= run->score_ns && kofn_evaluator_free(run->evaluator) && run->tally.rounds) {
         give_model(run, now);
         run->score_ns = now + run->conf->eval_every;
@@ -205,9 +205,9 @@ static void score_last(struct kofn_run *run, const float *model, uint64_t end)
 {
     struct kofn_point last = {.seconds = seconds_since(run, end), .round = run->tally.rounds};
 
-    take_score(run, true); /* one that was running */
+    kofn_run_take_score(run, true); /* one that was running */
     kofn_evaluator_give(run->evaluator, model, &last);
-    take_score(run, true);
+    kofn_run_take_score(run, true);
     run->result.seconds = last.seconds;
     run->result.loss = run->score.loss;
     run->result.accuracy = run->score.accuracy;

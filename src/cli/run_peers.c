@@ -202,18 +202,6 @@ static bool all_copied(const struct peers *peers)
     return true;
 }
 
-static void take_score(struct peers *peers, bool wait)
-{
-    struct kofn_run *run = peers->run;
-
-    if (!kofn_evaluator_take(run->evaluator, wait, &run->score))
-        return;
-    run->scored = true;
-    if (kofn_curve_add(&run->result.curve, &run->score))
-        kofn_log(run->log, KOFN_LOG_WARN, "no memory for the curve; it is cut off");
-    kofn_ending_score(&run->ending, run->conf, &run->score);
-}
-
 static void give(struct peers *peers, uint64_t now)
 {
     const struct kofn_point point = {.seconds = seconds_at(peers, now),
@@ -228,7 +216,7 @@ static void evaluate(struct peers *peers, uint64_t now)
 {
     struct kofn_run *run = peers->run;
 
-    take_score(peers, false);
+    kofn_run_take_score(run, false);
     if (!peers->asked && now >= run->score_ns && kofn_evaluator_free(run->evaluator)) {
         peers->asked = peers->board->wanted + 1;
         __atomic_store_n(&peers->board->wanted, peers->asked, __ATOMIC_RELEASE);
@@ -411,11 +399,11 @@ static void finish(struct peers *peers, uint64_t end)
     struct kofn_run *run = peers->run;
 
     stop(peers);
-    take_score(peers, true); /* one that was running */
+    kofn_run_take_score(run, true); /* one that was running */
     put_together(peers, seconds_at(peers, end));
     if (take_mean(peers, has_finished)) {
         give(peers, end);
-        take_score(peers, true);
+        kofn_run_take_score(run, true);
         run->result.loss = run->score.loss;
         run->result.accuracy = run->score.accuracy;
     }

@@ -110,53 +110,18 @@ static void record(void *arg, const struct kofn_trace_record *line)
     kofn_trace_add(simulation->files.trace, line);
 }
 
-static double byte_ns(double rate)
-{
-    return rate > 0 ? 1e9 / rate : 0;
-}
-
 static int open_sim(struct simulation *simulation)
 {
     const struct kofn_conf *conf = simulation->conf;
-    const struct kofn_terms *terms = &simulation->terms;
-    struct kofn_sim_attr attr = {
-        .round = {.algorithm = terms->algorithm,
-                  .workers = terms->workers,
-                  .wait_for = terms->wait_for,
-                  .local_steps = terms->local_steps,
-                  .quorum = conf->quorum,
-                  .publish = (enum kofn_publish)conf->publish,
-                  .weights = (enum kofn_weights)conf->weights,
-                  .late = (enum kofn_late)conf->late,
-                  .staleness_weight = terms->staleness_weight,
-                  .grace = conf->grace,
-                  .deadline = conf->deadline.ns,
-                  .deadline_adaptive = conf->deadline.adaptive,
-                  .suspect_after = terms->suspect_after,
-                  .adapt_every = conf->adapt_every,
-                  .small_move = conf->small_move},
-        .rules = terms->rules,
-        .delay = &terms->delay,
-        .stragglers = terms->stragglers,
-        .straggler_count = terms->straggler_count,
-        .net = {.latency_ns = conf->latency,
-                .byte_ns = byte_ns(conf->bandwidth),
-                .ingest_byte_ns = byte_ns(conf->ingest),
-                .loss = conf->loss,
-                .ring = conf->collective == KOFN_COLLECTIVE_RING},
-        .payload_bytes = sizeof(float) * (simulation->works ? simulation->workload.parameters
-                                                            : (size_t)conf->parameters),
-        .seed = conf->seed,
-        .most_steps = (uint32_t)fmin(conf->step_cap * terms->local_steps, UINT32_MAX),
-        .leave_out_most = conf->leave_out_most,
-        .learning_rate = conf->lr,
-        .work = simulation->works ? &simulation->work : NULL,
-        .model = simulation->first,
-        .updated = simulation->files.trace ? record : NULL,
-        .arg = simulation,
-        .log = simulation->log,
-    };
+    struct kofn_sim_attr attr = kofn_engine_attr(conf, &simulation->terms);
 
+    attr.payload_bytes = sizeof(float) * (simulation->works ? simulation->workload.parameters
+                                                            : (size_t)conf->parameters);
+    attr.work = simulation->works ? &simulation->work : NULL;
+    attr.model = simulation->first;
+    attr.updated = simulation->files.trace ? record : NULL;
+    attr.arg = simulation;
+    attr.log = simulation->log;
     return kofn_engine_open(&attr, conf, &simulation->engine);
 }
 
