@@ -49,20 +49,12 @@ int kofn__worker_adopt(struct kofn_worker *worker, const struct kofn_wire *welco
     const struct kofn_job *job = &welcome->welcome.job;
 
     worker->job = *job;
-    worker->eager = job->publish == KOFN_PUBLISH_EAGER;
-    worker->keeps = job->publish == KOFN_PUBLISH_PULL;
-    worker->gradient = job->payload == KOFN_PAYLOAD_GRADIENT;
-    worker->waits = welcome->welcome.worker_may == KOFN_WORKER_WAITS;
-    worker->fetches = welcome->welcome.worker_may == KOFN_WORKER_FETCHES;
-    worker->each = worker->fetches || welcome->welcome.worker_may == KOFN_WORKER_REPEATS;
-    worker->partial = welcome->welcome.manners & KOFN_MANNER_PARTIAL;
-    worker->stale = welcome->welcome.manners & KOFN_MANNER_STALE;
-    worker->cancels = welcome->welcome.manners & KOFN_MANNER_CANCELS;
-    worker->ahead = welcome->welcome.manners & KOFN_MANNER_AHEAD;
+    worker->manners = kofn_manners_make(job->payload, job->publish, welcome->welcome.worker_may,
+                                        welcome->welcome.manners);
     worker->server_pid = welcome->welcome.pid;
     worker->reduce = kofn_reduce_select();
     worker->stream = job->parameters * sizeof(float) >= kofn_reduce_stream_bytes();
-    if (worker->gradient || worker->base)
+    if (worker->manners.gradient || worker->base)
         return 0;
     worker->base = aligned_alloc(KOFN_CACHE_LINE,
                                  kofn_round_up(job->parameters * sizeof(float), KOFN_CACHE_LINE));
@@ -233,7 +225,7 @@ int kofn__worker_listen(struct kofn_worker *worker, uint64_t now)
         worker->heard_ns = now;
         worker->dismissed |= message.type == KOFN_WIRE_END;
     }
-    if (kofn__worker_ended(kofn__worker_gate(worker, &word)))
+    if (kofn_gate_ended(kofn__worker_gate(worker, &word)))
         return 0; /* it has said that the job is over, and may go */
     if (rc == KOFN_GONE || rc == KOFN_PROTOCOL) {
         worker->why = reason;

@@ -23,7 +23,7 @@ uint64_t kofn__kept_next(struct kofn_worker *worker, struct kofn_gate gate)
 static int keep_all(struct kofn_worker *worker, const float *model, struct kofn_gate gate,
                     uint64_t finished_ns)
 {
-    if (!worker->gradient) /* which has been numbered as its buffer was given out */
+    if (!worker->manners.gradient) /* which has been numbered as its buffer was given out */
         kofn__kept_next(worker, gate);
     return kofn__publish_all(worker, model, finished_ns);
 }
@@ -31,12 +31,12 @@ static int keep_all(struct kofn_worker *worker, const float *model, struct kofn_
 int kofn__kept_report(struct kofn_worker *worker, const float *model, bool over,
                       struct kofn_gate gate, uint64_t finished_ns)
 {
-    uint32_t least = worker->partial ? 1 : worker->job.local_steps;
+    uint32_t least = kofn_manners_least(&worker->manners, worker->job.local_steps);
     int rc = 0;
 
     if (over && worker->first)
         return 0; /* the server may be reading: what is new is late, and is said when it is there */
-    if (worker->updates >= least || worker->gradient)
+    if (worker->updates >= least || worker->manners.gradient)
         rc = keep_all(worker, model, gate, finished_ns);
     return rc ? rc : kofn__worker_beat(worker);
 }
@@ -104,9 +104,9 @@ static int keep_late(struct kofn_worker *worker, const float *model)
     if (updates >= worker->updates)
         return 0;
     if (settled)
-        rc = worker->gradient ? 0 : keep_remainder(worker, model, gate, settled, updates);
+        rc = worker->manners.gradient ? 0 : keep_remainder(worker, model, gate, settled, updates);
     else if (worker->published != worker->updates) /* else it is what was kept last */
-        rc = worker->gradient ? 0 : keep_all(worker, model, gate, kofn_now_ns());
+        rc = worker->manners.gradient ? 0 : keep_all(worker, model, gate, kofn_now_ns());
     if (rc)
         return rc;
     if (worker->sequence != before || (!settled && worker->published == worker->updates))
@@ -130,7 +130,7 @@ int kofn__kept_late(struct kofn_worker *worker, const float *model)
     while (worker->late) {
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
-        if (gate.released == worker->late % 256 || kofn__worker_ended(gate) ||
+        if (gate.released == worker->late % 256 || kofn_gate_ended(gate) ||
             kofn_now_ns() >= deadline) {
             worker->late = 0;
             break;

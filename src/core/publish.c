@@ -45,7 +45,7 @@ int kofn__publish_send(struct kofn_worker *worker, uint32_t from, double from_lo
     };
     int rc = 0;
 
-    if (worker->keeps)
+    if (worker->manners.keeps)
         endpoint->ops->endpoint_keep(endpoint, &stamp);
     else
         rc = endpoint->ops->endpoint_publish(endpoint, &stamp);
@@ -66,9 +66,9 @@ int kofn__publish_send(struct kofn_worker *worker, uint32_t from, double from_lo
 
 int kofn__publish_all(struct kofn_worker *worker, const float *model, uint64_t finished_ns)
 {
-    if (!worker->gradient)
+    if (!worker->manners.gradient)
         kofn__publish_fill(worker, model, 0);
-    if (worker->each && worker->published)
+    if (worker->manners.each && worker->published)
         return kofn__publish_send(worker, worker->published,
                                   worker->losses[worker->sequence % KOFN_DEPTH_MAX], finished_ns);
     return kofn__publish_send(worker, 0, 0, finished_ns);
@@ -134,7 +134,7 @@ static int wait_credit(struct kofn_worker *worker)
 
         if (kofn__publish_credit(worker, gate))
             return 0;
-        if (kofn__worker_ended(gate) || kofn_now_ns() >= deadline)
+        if (kofn_gate_ended(gate) || kofn_now_ns() >= deadline)
             return KOFN_NO_CREDIT;
         if (!worker->starved_ns)
             worker->starved_ns = kofn_now_ns();
@@ -150,10 +150,10 @@ int kofn__publish_late(struct kofn_worker *worker, const float *model)
     uint32_t updates;
     int rc;
 
-    if (worker->keeps)
+    if (worker->manners.keeps)
         return kofn__kept_late(worker, model);
-    if (worker->late_sent || !worker->updates || worker->cancels || worker->each ||
-        (worker->gradient && worker->published))
+    if (worker->late_sent ||
+        !kofn_manners_late(&worker->manners, worker->updates, worker->published))
         return 0;
     settled = settled_publication(worker, &updates);
     if (updates == worker->updates)

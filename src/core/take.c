@@ -4,28 +4,17 @@
 #define RETRIES 2                       /* at once, of a model that was not whole */
 #define RETRY_NS (200 * KOFN_NS_PER_US) /* and then after so long */
 
-/* Has this closed round work of ours that the server waits for? */
+/* Has the closed round work of ours that the server waits for? */
 static bool owed(const struct kofn_worker *worker, struct kofn_gate gate)
 {
-    uint32_t least = worker->partial ? 1 : worker->job.local_steps;
-
-    return !worker->eager && !worker->keeps && gate.round == worker->round &&
-           gate.state == KOFN_GATE_CLOSED && worker->updates >= least && !worker->published;
+    return kofn_manners_owed(&worker->manners, gate, worker->round, worker->updates,
+                             worker->published, worker->job.local_steps);
 }
 
-/* May this worker take the model of the round that @gate has opened? One behind its own; where no
- * round is too old, the newest at once, or once what it sent last has been merged and so released;
- * where it is ahead, the one that its own round began without.
- */
 static bool may_take(const struct kofn_worker *worker, struct kofn_gate gate)
 {
-    if (gate.state != KOFN_GATE_OPEN)
-        return false;
-    if (worker->stale && worker->waits)
-        return gate.round > worker->round && gate.released == worker->sequence % 256;
-    if (worker->ahead && worker->round)
-        return gate.round >= worker->round;
-    return worker->fetches || gate.round > worker->round;
+    return kofn_manners_may_take(&worker->manners, gate, worker->round,
+                                 gate.released == worker->sequence % 256);
 }
 
 /* 0, or why no model follows for this worker. */
@@ -50,7 +39,7 @@ static int wait_open(struct kofn_worker *worker, const float *model, uint32_t *r
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
         rc = end_of_job(worker, gate);
-        if (rc && worker->keeps)
+        if (rc && worker->manners.keeps)
             kofn__worker_beat(worker); /* what was done after the last round is not said yet */
         if (rc)
             return rc;
@@ -183,7 +172,7 @@ static int take_once(struct kofn_worker *worker, float *model, const void **view
     rc = wait_open(worker, model, &opened);
     if (rc)
         return rc;
-    if (worker->ahead && worker->round)
+    if (worker->manners.ahead && worker->round)
         return pull(worker, model, opened, round);
     rc = kofn__publish_late(worker, model);
     if (rc)
@@ -225,7 +214,7 @@ int kofn_worker_view(struct kofn_worker *worker, const float **model, uint32_t *
     int rc;
 
     /* where nobody is cut off it would be replaced again and again before a slow one is done */
-    if (!worker->gradient || worker->stale ||
+    if (!worker->manners.gradient || worker->manners.stale ||
         !(worker->broken || worker->endpoint->ops->endpoint_view))
         return kofn_error(worker->log, KOFN_UNSUPPORTED,
                           "rank %u: a model of this job can only be copied, not looked at",

@@ -10,22 +10,23 @@ static bool overtaken(const struct kofn_worker *worker)
 
 float *kofn_worker_gradient(struct kofn_worker *worker)
 {
-    if (!worker->gradient || !worker->round)
+    if (!worker->manners.gradient || !worker->round)
         return NULL;
     for (worker->starved = worker->broken ? kofn__worker_answer(worker, KOFN_GONE) : 0;
          !worker->starved;) {
         uint64_t word;
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
 
-        if (worker->keeps || kofn__publish_credit(worker, gate)) {
-            uint64_t next = worker->keeps && !worker->filling ? kofn__kept_next(worker, gate)
-                                                              : worker->sequence + 1;
+        if (worker->manners.keeps || kofn__publish_credit(worker, gate)) {
+            uint64_t next = worker->manners.keeps && !worker->filling
+                                ? kofn__kept_next(worker, gate)
+                                : worker->sequence + 1;
 
             worker->filling = true;
             return worker->endpoint->ops->endpoint_buffer(worker->endpoint, next);
         }
         worker->starved =
-            kofn__worker_ended(gate)
+            kofn_gate_ended(gate)
                 ? KOFN_ROUND_OVER
                 : kofn__worker_answer(worker, kofn__worker_wait(worker, word, KOFN_FOREVER));
     }
@@ -54,7 +55,7 @@ static int publish_last(struct kofn_worker *worker, const float *model, uint64_t
         struct kofn_gate gate = kofn__worker_gate(worker, &word);
         int rc;
 
-        if (kofn__worker_ended(gate) || (!worker->gradient && kofn__worker_over(worker, gate)))
+        if (kofn_gate_ended(gate) || (!worker->manners.gradient && kofn__worker_over(worker, gate)))
             return 0; /* kofn_worker_take() sends what is late */
         rc = publish_eagerly(worker, model, gate, now);
         if (rc != KOFN_NO_CREDIT)
@@ -63,15 +64,6 @@ static int publish_last(struct kofn_worker *worker, const float *model, uint64_t
         if (rc)
             return rc;
     }
-}
-
-/* Enough has been done on this model for a publication that nothing else follows. */
-static bool is_last(const struct kofn_worker *worker)
-{
-    uint32_t new = worker->each ? worker->updates - worker->published : worker->updates;
-
-    return ((worker->waits || worker->each) && new >= worker->job.local_steps) ||
-           worker->updates >= KOFN_BEAT_MAX_UPDATES;
 }
 
 /* The local update in progress is finished. One whose report a signal interrupted is counted
@@ -96,6 +88,23 @@ static int no_gradient(const struct kofn_worker *worker)
                       worker->endpoint->rank);
 }
 
+/* Does it. */
+static int act(struct kofn_worker *worker, const float *model, enum kofn_deed deed, bool over,
+               struct kofn_gate gate, uint64_t now)
+{
+    switch (deed) {
+    case KOFN_DEED_KEEP:
+        return kofn__kept_report(worker, model, over, gate, now);
+    case KOFN_DEED_LAST:
+        return publish_last(worker, model, now);
+    case KOFN_DEED_PUBLISH:
+        return publish_eagerly(worker, model, gate, now);
+    case KOFN_DEED_BEAT:
+        break;
+    }
+    return kofn__worker_beat(worker);
+}
+
 static int report(struct kofn_worker *worker, const float *model, const struct kofn_update *update)
 {
     uint64_t now = kofn_now_ns(), word;
@@ -106,13 +115,13 @@ static int report(struct kofn_worker *worker, const float *model, const struct k
     if (rc)
         return rc;
     gate = kofn__worker_gate(worker, &word);
-    if (!worker->round || (!worker->gradient && !model))
+    if (!worker->round || (!worker->manners.gradient && !model))
         return kofn_error(worker->log, KOFN_INVALID, "rank %u: a report without a model",
                           worker->endpoint->rank);
-    if (worker->gradient && !worker->filling)
+    if (worker->manners.gradient && !worker->filling)
         return no_gradient(worker);
     over = kofn__worker_over(worker, gate);
-    if (!worker->reporting && (overtaken(worker) || (over && worker->cancels))) {
+    if (!worker->reporting && (overtaken(worker) || (over && worker->manners.cancels))) {
         if (!over)
             kofn_log(worker->log, KOFN_LOG_INFO,
                      "rank %u: its update of round %u is dropped: the model was replaced meanwhile",
@@ -121,27 +130,21 @@ static int report(struct kofn_worker *worker, const float *model, const struct k
         return KOFN_ROUND_OVER;
     }
     count(worker, update, now);
-    if (kofn__worker_ended(gate)) {
+    if (kofn_gate_ended(gate)) {
         kofn__worker_beat(worker); /* if the server is still there: so that it is counted */
         worker->reporting = worker->filling = false;
         return KOFN_ROUND_OVER;
     }
-    last = is_last(worker);
-    if (worker->keeps)
-        rc = kofn__kept_report(worker, model, over, gate, now);
-    else if (last && worker->eager && !worker->ahead)
-        rc = publish_last(worker, model, now);
-    else if (worker->eager && worker->partial && !over)
-        rc = publish_eagerly(worker, model, gate, now);
-    else
-        rc = kofn__worker_beat(worker);
+    last = kofn_manners_last(&worker->manners, worker->updates, worker->published,
+                             worker->job.local_steps);
+    rc = act(worker, model, kofn_manners_deed(&worker->manners, last, over), over, gate, now);
     if (rc == KOFN_NO_CREDIT)
         rc = kofn__worker_beat(worker);
     if (rc)
         return rc;
     worker->reporting = worker->filling = false;
     worker->mark_ns = kofn_now_ns();
-    return over || (last && (worker->waits || worker->fetches)) ||
+    return kofn_manners_done(&worker->manners, last, over) ||
                    worker->updates >= KOFN_BEAT_MAX_UPDATES
                ? KOFN_ROUND_OVER
                : 0;
@@ -153,12 +156,13 @@ int kofn_worker_report(struct kofn_worker *worker, const float *model,
     int rc;
 
     if (worker->broken) { /* it was finished, and will be lost: that is counted, too */
-        if (worker->round && (!worker->gradient || worker->filling))
+        if (worker->round && (!worker->manners.gradient || worker->filling))
             count(worker, update, kofn_now_ns());
         return kofn__worker_answer(worker, KOFN_GONE);
     }
     rc = report(worker, model, update);
-    if (rc == KOFN_GONE && worker->round && (worker->gradient ? worker->filling : model != NULL))
+    if (rc == KOFN_GONE && worker->round &&
+        (worker->manners.gradient ? worker->filling : model != NULL))
         count(worker, update,
               kofn_now_ns()); /* unless it was before the connection was looked at */
     return kofn__worker_answer(worker, rc);

@@ -25,10 +25,7 @@ struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *w
 
 bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate)
 {
-    if (worker->stale || worker->ahead) /* nobody is cut off */
-        return kofn__worker_ended(gate);
-    return gate.round > worker->round || kofn__worker_ended(gate) ||
-           (gate.round == worker->round && gate.state == KOFN_GATE_CLOSED);
+    return kofn_manners_over(&worker->manners, gate, worker->round);
 }
 
 int kofn__worker_wait(struct kofn_worker *worker, uint64_t seen, uint64_t deadline)
@@ -133,7 +130,7 @@ void kofn_worker_close(struct kofn_worker *worker)
         return;
     leaves = worker->control && !worker->broken;
     bye.bye.finished = worker->total;
-    bye.bye.published = worker->keeps ? 0 : worker->sequence; /* nothing is on its way */
+    bye.bye.published = worker->manners.keeps ? 0 : worker->sequence; /* nothing is on its way */
     if (leaves)
         kofn_channel_send(worker->control, &bye, NULL); /* a server that is gone does not mind */
     if (worker->endpoint)

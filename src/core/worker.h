@@ -8,6 +8,7 @@
 
 #include <kofn/kofn.h>
 
+#include "algorithms/manners.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/channel.h"
@@ -46,12 +47,7 @@ struct kofn_worker {
     uint64_t late_after;
 
     /* Fixed since the worker joined. */
-    bool eager, waits, gradient;
-    bool keeps;   /* its publications are kept to be read */
-    bool each;    /* its publications carry what is new, not all of the round */
-    bool fetches; /* it takes the newest model whenever it has published */
-    bool partial, stale, cancels;
-    bool ahead; /* its model is its own; the ones taken only pull at it */
+    struct kofn_manners manners;
     struct kofn_job job;
     float *base; /* DELTA: the model taken */
     const struct kofn_reduce_ops *reduce;
@@ -123,12 +119,6 @@ struct kofn_gate kofn__worker_gate(const struct kofn_worker *worker, uint64_t *w
 
 /* True if the gate says that the round in progress is over. */
 bool kofn__worker_over(const struct kofn_worker *worker, struct kofn_gate gate);
-
-/* True if the gate says that no round follows for this worker. */
-static inline bool kofn__worker_ended(struct kofn_gate gate)
-{
-    return gate.state == KOFN_GATE_END || gate.state == KOFN_GATE_EVICTED;
-}
 
 /* publish.c: may the next publication be written? */
 bool kofn__publish_credit(const struct kofn_worker *worker, struct kofn_gate gate);

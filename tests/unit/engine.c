@@ -277,7 +277,7 @@ int engine_update(struct engine *engine, uint32_t rank)
     float *gradient = kofn_worker_gradient(worker->handle);
 
     CU_ASSERT_FATAL(worker->finished < ENGINE_UPDATES);
-    if (worker->handle->gradient && !gradient)
+    if (worker->handle->manners.gradient && !gradient)
         return engine_report(engine, rank); /* which says why */
     if (gradient) {
         memset(gradient, 0, ENGINE_PARAMETERS * sizeof(*gradient));
