@@ -138,10 +138,9 @@ static void test_nothing_arrives_unasked(void)
     world_join_all(&world);
     rc = contract_ops()->hub_read(world.hub, 0, 0);
     CU_ASSERT(rc == 0 || rc == KOFN_AGAIN);
-    expect_nothing(&world);
-    endpoint_keep(world.endpoints[0], 1);
     endpoint_keep(world.endpoints[1], 1);
     expect_nothing(&world);
+    endpoint_keep(world.endpoints[0], 1); /* which the question may still come upon */
     CU_ASSERT_EQUAL(read_one(&world, 0, 0), 1);
     rc = contract_ops()->hub_read(world.hub, 0, 1);
     CU_ASSERT(rc == 0 || rc == KOFN_AGAIN);
