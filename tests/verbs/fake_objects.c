@@ -553,6 +553,8 @@ int ibv_destroy_qp(struct ibv_qp *base)
     struct fake_qp *pair = (struct fake_qp *)base;
 
     fake_lock();
+    fake_forget(base->recv_cq, base->qp_num);
+    fake_forget(base->send_cq, base->qp_num);
     fake_note(pair, false);
     fake_world.pairs[base->qp_num % FAKE_OBJECTS] = NULL;
     use_queues(pair, -1);

@@ -74,6 +74,18 @@ static int poll_cq(struct ibv_cq *base, int most, struct ibv_wc *out)
     return count;
 }
 
+/* Completions of a queue pair that is destroyed are gone with it, polled or not, as with mlx5. */
+void fake_forget(struct ibv_cq *base, uint32_t number)
+{
+    struct fake_cq *queue = (struct fake_cq *)base;
+    unsigned kept = queue->tail;
+
+    for (unsigned i = queue->tail; i != queue->head; i++)
+        if (queue->ring[i % queue->size].qp_num != number)
+            queue->ring[kept++ % queue->size] = queue->ring[i % queue->size];
+    queue->head = kept;
+}
+
 static int req_notify_cq(struct ibv_cq *base, int solicited_only)
 {
     if (fake_fails("ibv_req_notify_cq"))

@@ -107,6 +107,29 @@ static void test_failed_links_are_reported_once(void)
     CU_ASSERT_EQUAL(fake_live(), 0);
 }
 
+/* However often workers come and go, and whatever of them has arrived by then and not been looked
+ * at: there is a receive request for everything that the next one may send.
+ */
+static void test_receive_requests_come_back(void)
+{
+    enum { DEPTH = 2, TIMES = 30 }; /* more often than a receive queue of one worker is deep */
+    struct world world;
+
+    world_open(&world, 1, 1000, DEPTH, 0);
+    world_join_all(&world);
+    for (uint32_t epoch = 2; epoch < TIMES; epoch++) {
+        world_publish(&world, 0, 1);
+        kofn_verbs.hub_evict(world.hub, 0);
+        CU_ASSERT_EQUAL(kofn_verbs.hub_reclaim(world.hub, 0, false), 0);
+        kofn_verbs.endpoint_close(world.endpoints[0]);
+        world_join(&world, 0, epoch);
+    }
+    world_publish(&world, 0, 1);
+    CU_ASSERT_EQUAL(world_take(&world, 1, TIMES - 1), 1);
+    world_close(&world);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+}
+
 static void lose(enum ibv_event_type type)
 {
     struct kofn_arrival arrival;
@@ -266,6 +289,7 @@ void verbs_add_faults(void)
     CONTRACT_TEST(suite, test_late_write_fails_at_its_sender);
     CONTRACT_TEST(suite, test_last_gate_arrives);
     CONTRACT_TEST(suite, test_failed_links_are_reported_once);
+    CONTRACT_TEST(suite, test_receive_requests_come_back);
     CONTRACT_TEST(suite, test_lost_device_ends_all_connections);
     CONTRACT_TEST(suite, test_words_wait_and_are_not_lost);
     CONTRACT_TEST(suite, test_beats_wait_and_the_newest_arrives);

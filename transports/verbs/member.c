@@ -267,6 +267,8 @@ int kofn__verbs_hub_reclaim(struct kofn_hub *base, uint32_t rank, bool gone)
     for (int i = 0; i < KOFN__VERBS_PAIRS; i++)
         kofn__verbs_lane_fail(&member->lanes[i]);
     drain(hub, rank);
+    kofn__verbs_hub_progress(
+        hub); /* what it took from the receive queues, its queue pairs take along */
     kofn__verbs_member_close(hub, rank);
     for (int i = 0; i < KOFN__VERBS_HUB_MEMORIES; i++)
         if (member->regions[i]) {
