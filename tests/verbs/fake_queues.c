@@ -315,6 +315,21 @@ static void deliver(struct fake_qp *remote, struct fake_receives *receives,
     complete(remote->qp.recv_cq, &wc, send->wr.send_flags & IBV_SEND_SOLICITED);
 }
 
+/* A message that is longer than what it is received with, which here is always nothing: the end of
+ * the connection, said at both sides.
+ */
+static void refuse_message(struct fake_qp *pair, struct fake_qp *remote,
+                           struct fake_receives *receives)
+{
+    struct ibv_wc wc = {.wr_id = receives->ring[receives->tail++ % receives->size],
+                        .status = IBV_WC_LOC_LEN_ERR,
+                        .qp_num = remote->qp.qp_num};
+
+    complete(remote->qp.recv_cq, &wc, true);
+    fake_break(remote, IBV_WC_WR_FLUSH_ERR);
+    fake_break(pair, IBV_WC_REM_INV_REQ_ERR);
+}
+
 static struct fake_qp *other_end(const struct fake_qp *pair)
 {
     struct fake_qp *remote = fake_world.pairs[pair->remote % FAKE_OBJECTS];
@@ -337,8 +352,13 @@ void fake_run(struct fake_qp *pair)
             fake_break(pair, IBV_WC_RETRY_EXC_ERR);
             return;
         }
-        if (send->wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM && !(receives = receives_of(remote)))
+        if ((send->wr.opcode == IBV_WR_RDMA_WRITE_WITH_IMM || send->wr.opcode == IBV_WR_SEND) &&
+            !(receives = receives_of(remote)))
             return; /* receiver not ready: again later */
+        if (send->wr.opcode == IBV_WR_SEND) {
+            refuse_message(pair, remote, receives);
+            return;
+        }
         status = execute(remote, send);
         if (status != IBV_WC_SUCCESS) {
             if (status == IBV_WC_REM_ACCESS_ERR)

@@ -11,6 +11,7 @@
 #include "tests/lib/caught_log.h"
 #include "tests/verbs/fake.h"
 #include "tests/verbs/suites.h"
+#include "transports/verbs/endpoint.h"
 #include "transports/verbs/hub.h"
 #include "transports/verbs/verbs.h"
 
@@ -225,6 +226,43 @@ static void test_hub_connects_without_waiting(void)
     fake_reset();
 }
 
+/* A worker that breaks its queue pair while it is being accepted, by a message that nobody expects,
+ * does not become a member, and leaves nothing behind: the hub has nothing to report, and can
+ * sleep.
+ */
+static void test_who_fails_early_is_no_member(void)
+{
+    struct ibv_sge piece = {.length = 8};
+    struct ibv_send_wr *bad,
+        wr = {
+            .opcode = IBV_WR_SEND, .sg_list = &piece, .num_sge = 1, .send_flags = IBV_SEND_INLINE};
+    const struct kofn__verbs_hub *hub;
+    uint64_t message = 1, deadline = contract_deadline();
+    struct kofn_arrival none;
+    struct couple couple;
+    struct ibv_qp *qp;
+
+    piece.addr = (uintptr_t)&message;
+    fake_device.manager = FAKE_MANAGER_SLOW;
+    call(&couple, 0, &contract_quiet);
+    CU_ASSERT_EQUAL_FATAL(couple.rc, 0);
+    hub = kofn__verbs_hub(couple.hub);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, &couple.answer), KOFN_AGAIN);
+    qp = kofn__verbs_endpoint(couple.endpoint)->lanes[KOFN__VERBS_DATA].qp;
+    while (ibv_post_send(qp, &wr, &bad) && kofn_now_ns() < deadline) /* its thread makes it ready */
+        CU_ASSERT_EQUAL(kofn_verbs.hub_connect(couple.hub, 0, NULL), KOFN_AGAIN);
+    kofn_verbs.hub_wait(couple.hub, 0);
+    CU_ASSERT(hub->members[0].failed);
+    __atomic_store_n(&fake_device.manager, FAKE_MANAGER_WORKS, __ATOMIC_RELAXED);
+    CU_ASSERT_EQUAL(kofn_hub_connect(couple.hub, 0, NULL), KOFN_GONE);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_poll(couple.hub, &none, 1), 0);
+    kofn_verbs.hub_evict(couple.hub, 0);
+    CU_ASSERT_EQUAL(hub->failures, 0);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_reclaim(couple.hub, 0, false), 0);
+    part(&couple);
+    fake_reset();
+}
+
 /* ---- strangers ---- */
 
 /* Calls @hub's listener as somebody would who has found it, with @greeting of @bytes; returns what
@@ -341,6 +379,7 @@ void verbs_add_cm(void)
     CONTRACT_TEST(suite, test_refused_calls_are_said);
     CONTRACT_TEST(suite, test_lost_calls_end);
     CONTRACT_TEST(suite, test_hub_connects_without_waiting);
+    CONTRACT_TEST(suite, test_who_fails_early_is_no_member);
     CONTRACT_TEST(suite, test_strangers_are_refused);
     CONTRACT_TEST(suite, test_workers_call_again);
     CONTRACT_TEST(suite, test_infiniband_needs_an_address);

@@ -168,6 +168,10 @@ static int make_connection(struct kofn__verbs_hub *hub, uint32_t rank)
                         "verbs: rank %u: one of the two devices allows no reads, which pull "
                         "publication needs",
                         rank);
+    if (!rc && member->failed)
+        rc = kofn_error(hub->hub.log, KOFN_GONE,
+                        "verbs: %s: rank %u: its connection has failed while it was made",
+                        hub->port.name, rank);
     return rc;
 }
 
@@ -210,7 +214,7 @@ void kofn__verbs_hub_evict(struct kofn_hub *base, uint32_t rank)
     take_keys(hub, rank);
     if (kofn__verbs_in_inbox(hub) && member->place == KOFN__VERBS_CONNECTED)
         kofn_inbox_unwatch(&hub->inbox, rank);
-    if (member->failed && !member->reported)
+    if (member->place == KOFN__VERBS_CONNECTED && member->failed && !member->reported)
         hub->failures--;
     member->place = KOFN__VERBS_EVICTED;
     member->line_due = false;
