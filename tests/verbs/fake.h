@@ -28,6 +28,7 @@ enum {
 /* What the device is; fake_reset() makes it what it is here. */
 struct fake_device {
     bool present, active; /* true */
+    bool second;          /* `fake1` is there as well, and both have a global IPv6 address: false */
     bool in_order;        /* says that writes may be polled: false */
     uint32_t vendor;      /* that of no software device */
     uint32_t inlined;     /* bytes: 220; a request for more is refused */

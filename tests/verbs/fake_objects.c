@@ -16,6 +16,7 @@ struct fake_device fake_device;
 struct fake_world fake_world = {
     .lock = PTHREAD_MUTEX_INITIALIZER, .next_pair = 1, .next_region = 1};
 static struct ibv_device device = {.name = "fake0", .dev_name = "uverbs0"};
+static struct ibv_device second = {.name = "fake1", .dev_name = "uverbs1"};
 static struct fake_context *contexts[FAKE_OBJECTS];
 
 void fake_lock(void)
@@ -101,12 +102,13 @@ struct ibv_device **ibv_get_device_list(int *number)
 
     if (fake_fails("ibv_get_device_list"))
         return NULL;
-    list = calloc(2, sizeof(*list));
+    list = calloc(3, sizeof(*list));
     if (device.transport_type != fake_device.transport) /* others may be reading it */
         device.transport_type = fake_device.transport;
     list[0] = fake_device.present ? &device : NULL;
+    list[1] = fake_device.present && fake_device.second ? &second : NULL;
     if (number)
-        *number = fake_device.present;
+        *number = fake_device.present + (list[1] != NULL);
     count(1);
     return list;
 }
@@ -290,18 +292,20 @@ int ibv_query_port(struct ibv_context *context, uint8_t number, struct _compat_i
 ssize_t _ibv_query_gid_table(struct ibv_context *context, struct ibv_gid_entry *entries,
                              size_t most, uint32_t flags, size_t size)
 {
-    static const char *const addresses[] = {"fe80::1", "::ffff:10.9.8.7", "::ffff:10.9.8.7"};
+    static const char *const addresses[][4] = {
+        {"fe80::1", "::ffff:10.9.8.7", "::ffff:10.9.8.7", "2001:db8::7"},
+        {"fe80::2", "::ffff:10.9.8.8", "::ffff:10.9.8.8", "2001:db8::8"}};
+    uint32_t count = fake_device.second ? 4 : 3;
 
-    (void)context;
     (void)flags;
-    if (fake_fails("ibv_query_gid_table") || size != sizeof(*entries) || most < 3)
+    if (fake_fails("ibv_query_gid_table") || size != sizeof(*entries) || most < count)
         return -1;
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         entries[i] = (struct ibv_gid_entry){.gid_index = i, .port_num = 1};
         entries[i].gid_type = i == 1 ? IBV_GID_TYPE_ROCE_V1 : IBV_GID_TYPE_ROCE_V2;
-        inet_pton(AF_INET6, addresses[i], entries[i].gid.raw);
+        inet_pton(AF_INET6, addresses[context->device == &second][i], entries[i].gid.raw);
     }
-    return 3;
+    return count;
 }
 
 enum ibv_fork_status ibv_is_fork_initialized(void)

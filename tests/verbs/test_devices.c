@@ -115,6 +115,32 @@ static void test_the_port_is_as_asked_for(void)
     fake_reset();
 }
 
+/* Of several devices the one that has the address of the control connection is used, of whichever
+ * kind that is; the address that is used there is still the best one.
+ */
+static void test_the_device_of_the_job_is_used(void)
+{
+    static const struct {
+        const char *near, *device;
+    } cases[] = {{NULL, "fake0"},          {"10.9.8.7", "fake0"},    {"10.9.8.8", "fake1"},
+                 {"2001:db8::7", "fake0"}, {"2001:db8::8", "fake1"}, {"fe80::2%eth1", "fake1"},
+                 {"192.168.1.1", "fake0"}};
+    struct kofn__verbs_options options;
+    struct kofn__verbs_port port;
+
+    fake_device.second = true;
+    CU_ASSERT_EQUAL(kofn__verbs_options_read(&options, NULL, &contract_quiet), 0);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(cases); i++) {
+        CU_ASSERT_EQUAL_FATAL(
+            kofn__verbs_port_open(&port, &options, cases[i].near, 0, &contract_quiet), 0);
+        CU_ASSERT_STRING_EQUAL(ibv_get_device_name(port.context->device), cases[i].device);
+        CU_ASSERT_EQUAL(port.gid.gid_index, 2);
+        kofn__verbs_port_close(&port);
+    }
+    CU_ASSERT_EQUAL(fake_live(), 0);
+    fake_reset();
+}
+
 /* A mode that the device cannot do is refused with the one that it can. */
 static void test_modes_need_their_means(void)
 {
@@ -333,6 +359,7 @@ void verbs_add_devices(void)
     CONTRACT_TEST(suite, test_no_device_is_said);
     CONTRACT_TEST(suite, test_software_devices_are_named);
     CONTRACT_TEST(suite, test_the_port_is_as_asked_for);
+    CONTRACT_TEST(suite, test_the_device_of_the_job_is_used);
     CONTRACT_TEST(suite, test_modes_need_their_means);
     CONTRACT_TEST(suite, test_polling_needs_a_promise);
     CONTRACT_TEST(suite, test_less_inline_will_do);

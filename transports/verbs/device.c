@@ -97,6 +97,17 @@ static int take_device(struct kofn__verbs_port *port, struct search *search)
     return KOFN_AGAIN;
 }
 
+/* Has the port this address, be it one that is used or not? A better kind may be there as well. */
+static bool has_address(const struct kofn__verbs_port *port, const union ibv_gid *address)
+{
+    struct ibv_gid_entry entries[KOFN__VERBS_GIDS_MAX];
+    size_t count = kofn__verbs_port_gids(port, address, entries);
+
+    while (count && memcmp(&entries[count - 1].gid, address, sizeof(*address)))
+        count--;
+    return count > 0;
+}
+
 /* Is port @number what is asked for, and up? Fills in what is known of it. */
 static int take_port(struct kofn__verbs_port *port, uint8_t number, bool near_only,
                      struct search *search)
@@ -111,8 +122,7 @@ static int take_port(struct kofn__verbs_port *port, uint8_t number, bool near_on
         not_taken(search, port->name, why);
         return KOFN_AGAIN;
     }
-    return near_only && memcmp(&port->gid.gid, &search->near, sizeof(search->near)) ? KOFN_AGAIN
-                                                                                    : 0;
+    return near_only && !has_address(port, &search->near) ? KOFN_AGAIN : 0;
 }
 
 /* Opens @device, if one of its ports can be used. @near_only: only if that has the address looked
