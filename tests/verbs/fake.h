@@ -61,6 +61,9 @@ void fake_hold(bool held);
 /* Something happens to all open devices. */
 void fake_event(enum ibv_event_type type);
 
+/* The device ends the queue pair with this number, and says so by an event. */
+void fake_pair_event(enum ibv_event_type type, uint32_t number);
+
 /* Every queue pair that is connected loses its connection, as after a link that was down for long.
  */
 void fake_cut(void);

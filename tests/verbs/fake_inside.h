@@ -110,6 +110,6 @@ void fake_run_all(void);
 void fake_note(struct fake_qp *qp, bool waits);
 void fake_forget(struct ibv_cq *queue, uint32_t number);
 void fake_break(struct fake_qp *qp, enum ibv_wc_status status);
-void fake_raise(struct fake_context *context, enum ibv_event_type type);
+void fake_raise(struct fake_context *context, enum ibv_event_type type, struct ibv_qp *pair);
 
 #endif

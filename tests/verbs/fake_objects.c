@@ -221,16 +221,29 @@ void fake_event(enum ibv_event_type type)
     fake_lock();
     for (int i = 0; i < FAKE_OBJECTS; i++)
         if (contexts[i])
-            fake_raise(contexts[i], type);
+            fake_raise(contexts[i], type, NULL);
     fake_unlock();
 }
 
-void fake_raise(struct fake_context *context, enum ibv_event_type type)
+void fake_pair_event(enum ibv_event_type type, uint32_t number)
 {
+    struct fake_qp *pair;
+
+    fake_lock();
+    pair = fake_world.pairs[number % FAKE_OBJECTS];
+    fake_break(pair, IBV_WC_WR_FLUSH_ERR);
+    fake_raise(fake_context(pair->qp.context), type, &pair->qp);
+    fake_unlock();
+}
+
+void fake_raise(struct fake_context *context, enum ibv_event_type type, struct ibv_qp *pair)
+{
+    struct ibv_async_event event = {.event_type = type, .element.port_num = 1};
     uint64_t one = 1;
 
-    context->events[context->head++ % FAKE_EVENTS] =
-        (struct ibv_async_event){.event_type = type, .element.port_num = 1};
+    if (pair)
+        event.element.qp = pair;
+    context->events[context->head++ % FAKE_EVENTS] = event;
     if (write(context->extended.context.async_fd, &one, sizeof(one)) != sizeof(one))
         abort();
 }

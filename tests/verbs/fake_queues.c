@@ -27,7 +27,7 @@ static void complete(struct ibv_cq *base, const struct ibv_wc *wc, bool solicite
 
     if (queue->head - queue->tail == queue->size) {
         if (!queue->overrun)
-            fake_raise(fake_context(base->context), IBV_EVENT_CQ_ERR);
+            fake_raise(fake_context(base->context), IBV_EVENT_CQ_ERR, NULL);
         queue->overrun = true;
         return;
     }

@@ -5,8 +5,11 @@
 #include "base/barrier.h"
 #include "base/clock.h"
 #include "tests/contract/contract.h"
+#include "tests/lib/caught_log.h"
 #include "tests/verbs/fake.h"
 #include "tests/verbs/suites.h"
+#include "transports/verbs/endpoint.h"
+#include "transports/verbs/hub.h"
 #include "transports/verbs/verbs.h"
 
 static int poll_once(struct kofn_hub *hub, struct kofn_arrival *arrival)
@@ -128,6 +131,37 @@ static void test_receive_requests_come_back(void)
     CU_ASSERT_EQUAL(world_take(&world, 1, TIMES - 1), 1);
     world_close(&world);
     CU_ASSERT_EQUAL(fake_live(), 0);
+}
+
+/* A queue pair that the device ends by itself is the end of one connection, at once, although
+ * nothing is on its way there; the message says whose and why.
+ */
+static void test_a_pair_that_the_device_ends(void)
+{
+    static const enum ibv_event_type types[] = {IBV_EVENT_QP_FATAL, IBV_EVENT_QP_REQ_ERR,
+                                                IBV_EVENT_QP_ACCESS_ERR};
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(types); i++) {
+        struct kofn_arrival arrival;
+        struct kofn_caught caught;
+        struct world world;
+
+        kofn_caught_reset(&caught);
+        world_open(&world, 3, 1000, 2, 0);
+        world_join_all(&world);
+        world.hub->log = &caught.log;
+        fake_pair_event(types[i], kofn__verbs_hub(world.hub)->members[1].lanes[i % 2].qp->qp_num);
+        CU_ASSERT_EQUAL(poll_once(world.hub, &arrival), KOFN_GONE);
+        CU_ASSERT_EQUAL(arrival.rank, 1);
+        CU_ASSERT_PTR_NOT_NULL(strstr(caught.last, "rank 1 (10.9.8.7, QP 0x"));
+        CU_ASSERT(kofn_caught_one(&caught, ibv_event_type_str(types[i])));
+        world_publish(&world, 2, 1);
+        CU_ASSERT_EQUAL(world_take(&world, 1, 1), 1);
+        fake_pair_event(types[i], kofn__verbs_endpoint(world.endpoints[2])->lanes[0].qp->qp_num);
+        CU_ASSERT_EQUAL(kofn_verbs.endpoint_wait(world.endpoints[2], 0, 1), KOFN_GONE);
+        world_close(&world);
+        CU_ASSERT_EQUAL(fake_live(), 0);
+    }
 }
 
 static void lose(enum ibv_event_type type)
@@ -290,6 +324,7 @@ void verbs_add_faults(void)
     CONTRACT_TEST(suite, test_last_gate_arrives);
     CONTRACT_TEST(suite, test_failed_links_are_reported_once);
     CONTRACT_TEST(suite, test_receive_requests_come_back);
+    CONTRACT_TEST(suite, test_a_pair_that_the_device_ends);
     CONTRACT_TEST(suite, test_lost_device_ends_all_connections);
     CONTRACT_TEST(suite, test_words_wait_and_are_not_lost);
     CONTRACT_TEST(suite, test_beats_wait_and_the_newest_arrives);

@@ -67,11 +67,10 @@ static bool find(struct kofn__verbs_hub *hub, uint32_t qpn, uint32_t *rank, uint
 
 /* ---- failures ---- */
 
-void kofn__verbs_hub_fail(struct kofn__verbs_hub *hub, uint32_t rank, enum ibv_wc_status status,
-                          uint32_t vendor)
+static void fail(struct kofn__verbs_hub *hub, uint32_t rank, const char *why)
 {
     struct kofn__verbs_member *member = &hub->members[rank];
-    char text[KOFN__VERBS_GID_TEXT], why[KOFN__VERBS_FAILURE_TEXT];
+    char text[KOFN__VERBS_GID_TEXT];
     union ibv_gid gid;
 
     if (member->failed)
@@ -85,8 +84,25 @@ void kofn__verbs_hub_fail(struct kofn__verbs_hub *hub, uint32_t rank, enum ibv_w
     hub->failures++;
     memcpy(gid.raw, member->peer.gid, sizeof(gid.raw));
     kofn_log(hub->hub.log, KOFN_LOG_WARN, "verbs: %s: rank %u (%s, QP 0x%x): %s", hub->port.name,
-             rank, kofn__verbs_gid_print(&gid, text), member->peer.qpn[0],
-             kofn__verbs_failure_text(&hub->port, status, vendor, why));
+             rank, kofn__verbs_gid_print(&gid, text), member->peer.qpn[0], why);
+}
+
+void kofn__verbs_hub_fail(struct kofn__verbs_hub *hub, uint32_t rank, enum ibv_wc_status status,
+                          uint32_t vendor)
+{
+    char why[KOFN__VERBS_FAILURE_TEXT];
+
+    fail(hub, rank, kofn__verbs_failure_text(&hub->port, status, vendor, why));
+}
+
+/* Of what came in there is no completion: only the device says that it has ended a queue pair. */
+static void broken(void *arg, uint32_t qpn, const char *why)
+{
+    struct kofn__verbs_hub *hub = arg;
+    uint32_t rank, which;
+
+    if (find(hub, qpn, &rank, &which))
+        fail(hub, rank, why);
 }
 
 /* ---- receive completions ---- */
@@ -215,7 +231,7 @@ static void upkeep(struct kofn__verbs_hub *hub, uint64_t now)
         return;
     hub->upkeep_ns = now;
     kofn__verbs_listen_events(hub);
-    if (kofn__verbs_port_events(&hub->port) && !hub->lost) {
+    if (kofn__verbs_port_events(&hub->port, broken, hub) && !hub->lost) {
         hub->lost = true;
         for (uint32_t rank = 0; rank < hub->hub.workers; rank++)
             if (hub->members[rank].place == KOFN__VERBS_CONNECTED)

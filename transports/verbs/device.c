@@ -244,7 +244,7 @@ void kofn__verbs_port_close(struct kofn__verbs_port *port)
     port->context = NULL;
 }
 
-bool kofn__verbs_port_events(struct kofn__verbs_port *port)
+bool kofn__verbs_port_events(struct kofn__verbs_port *port, kofn__verbs_broken broken, void *arg)
 {
     struct pollfd ready = {.fd = port->context->async_fd, .events = POLLIN};
     struct ibv_async_event event;
@@ -260,6 +260,8 @@ bool kofn__verbs_port_events(struct kofn__verbs_port *port)
                  : event.event_type == IBV_EVENT_PORT_ERR ? KOFN_LOG_WARN
                                                           : KOFN_LOG_DEBUG,
                  "verbs: %s: %s", port->name, text);
+        if (kofn__verbs_event_of_pair(event.event_type))
+            broken(arg, event.element.qp->qp_num, text);
         ibv_ack_async_event(&event);
         fatal |= lost;
     }

@@ -41,8 +41,13 @@ int kofn__verbs_port_open(struct kofn__verbs_port *port, const struct kofn__verb
                           const char *near, uint64_t peer_timeout, const struct kofn_log *log);
 void kofn__verbs_port_close(struct kofn__verbs_port *port);
 
-/* Takes in what has happened to the device. Returns true if nothing of it can be used any more. */
-bool kofn__verbs_port_events(struct kofn__verbs_port *port);
+/* The queue pair with this number has failed by itself, as @why says. */
+typedef void (*kofn__verbs_broken)(void *arg, uint32_t qpn, const char *why);
+
+/* Takes in what has happened to the device; what has happened to a single queue pair is @broken's.
+ * Returns true if nothing of the device can be used any more.
+ */
+bool kofn__verbs_port_events(struct kofn__verbs_port *port, kofn__verbs_broken broken, void *arg);
 
 /* Registers memory; NULL and logged with the remedy if that cannot be. */
 struct ibv_mr *kofn__verbs_register(struct kofn__verbs_port *port, const char *what, void *address,

@@ -244,10 +244,9 @@ int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struc
 
 /* ---- completions ---- */
 
-int kofn__verbs_endpoint_fail(struct kofn__verbs_endpoint *endpoint, enum ibv_wc_status status,
-                              uint32_t vendor)
+static int fail(struct kofn__verbs_endpoint *endpoint, const char *why)
 {
-    char text[KOFN__VERBS_GID_TEXT], why[KOFN__VERBS_FAILURE_TEXT];
+    char text[KOFN__VERBS_GID_TEXT];
     union ibv_gid gid;
 
     if (endpoint->failed)
@@ -257,8 +256,22 @@ int kofn__verbs_endpoint_fail(struct kofn__verbs_endpoint *endpoint, enum ibv_wc
     return kofn_error(endpoint->endpoint.log, KOFN_GONE,
                       "verbs: %s: rank %u: to the server (%s; GID %s, QP 0x%x): %s",
                       endpoint->port.name, endpoint->endpoint.rank, endpoint->endpoint.server,
-                      kofn__verbs_gid_print(&gid, text), endpoint->offer.end.qpn[0],
-                      kofn__verbs_failure_text(&endpoint->port, status, vendor, why));
+                      kofn__verbs_gid_print(&gid, text), endpoint->offer.end.qpn[0], why);
+}
+
+int kofn__verbs_endpoint_fail(struct kofn__verbs_endpoint *endpoint, enum ibv_wc_status status,
+                              uint32_t vendor)
+{
+    char why[KOFN__VERBS_FAILURE_TEXT];
+
+    return fail(endpoint, kofn__verbs_failure_text(&endpoint->port, status, vendor, why));
+}
+
+/* One of the two queue pairs, of which there are no others here. */
+static void broken(void *arg, uint32_t qpn, const char *why)
+{
+    (void)qpn;
+    fail(arg, why);
 }
 
 void kofn__verbs_endpoint_sent(struct kofn__verbs_endpoint *endpoint)
@@ -310,7 +323,7 @@ static void upkeep(struct kofn__verbs_endpoint *endpoint, uint64_t now)
     if (endpoint->failed || now - endpoint->probe_ns < PROBE_NS)
         return;
     endpoint->probe_ns = now;
-    if (kofn__verbs_port_events(&endpoint->port))
+    if (kofn__verbs_port_events(&endpoint->port, broken, endpoint))
         kofn__verbs_endpoint_fail(endpoint, IBV_WC_FATAL_ERR, 0);
     for (int i = 0; !endpoint->failed && i < KOFN__VERBS_PAIRS; i++)
         kofn__verbs_lane_probe(&endpoint->lanes[i], beat.address, beat.key, now);

@@ -120,13 +120,19 @@ const char *kofn__verbs_event_text(enum ibv_event_type type, uint32_t port, char
     case IBV_EVENT_QP_FATAL:
     case IBV_EVENT_QP_REQ_ERR:
     case IBV_EVENT_QP_ACCESS_ERR:
-        snprintf(text, 128, "a connection has failed (%s)", ibv_event_type_str(type));
+        snprintf(text, 128, "the connection has failed by itself (%s)", ibv_event_type_str(type));
         break;
     default:
         snprintf(text, 128, "%s", ibv_event_type_str(type));
         break;
     }
     return text;
+}
+
+bool kofn__verbs_event_of_pair(enum ibv_event_type type)
+{
+    return type == IBV_EVENT_QP_FATAL || type == IBV_EVENT_QP_REQ_ERR ||
+           type == IBV_EVENT_QP_ACCESS_ERR;
 }
 
 bool kofn__verbs_event_fatal(enum ibv_event_type type)

@@ -22,6 +22,9 @@ const char *kofn__verbs_failure_text(const struct kofn__verbs_port *port, enum i
  */
 const char *kofn__verbs_event_text(enum ibv_event_type type, uint32_t port, char text[128]);
 
+/* True if it has ended a queue pair, which is named in it. */
+bool kofn__verbs_event_of_pair(enum ibv_event_type type);
+
 /* True if nothing of the device can be used any more. */
 bool kofn__verbs_event_fatal(enum ibv_event_type type);
 
