@@ -36,12 +36,13 @@ static double seen_arrival(const struct kofn_round *round, const struct kofn_mem
 
 /* The closed round's sample of @member: when it arrived or, for one that is on its way, when it
  * would have. Workers that are cut off before their U-th update never arrive at all: without them
- * the deadline would shrink by itself. Of one that has not finished an update nothing is known yet.
+ * the deadline would shrink by itself. That one without a finished update is reckoned too long or
+ * too short makes no odds: it is behind the deadline, where neither a median nor a MAD looks
+ * closer.
  */
 static void sample_deadline(struct kofn_round *round, struct kofn_member *member, uint64_t now)
 {
-    bool on_its_way =
-        kofn_member_available(member) && member->round == round->number && member->updates > 0;
+    bool on_its_way = kofn_member_available(member) && member->round == round->number;
 
     member->sampled = member->reached || on_its_way;
     if (member->sampled)
