@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #define GUEST_NS (5 * KOFN_NS_PER_S) /* how long a handshake may take */
+#define PIN_NS                                                                                     \
+    10 /* and for every byte that a worker must make ready for its device, page by page */
 #define REST_NS KOFN_NS_PER_S /* until the next try, where there is no descriptor for a guest */
 
 /* Lets the listener wake the server, or not: it is not to while nobody can be let in. */
@@ -180,6 +182,12 @@ static uint32_t pid_of(const struct kofn_guest *guest)
     return guest->control->network ? guest->hello.hello.pid : guest->control->pid;
 }
 
+/* How long a guest may take to answer its welcome. */
+static uint64_t answer_ns(const struct kofn_server *server)
+{
+    return GUEST_NS + PIN_NS * (server->hub->slot.slot_bytes + server->hub->model.slot_bytes);
+}
+
 /* A guest that has said who it is gets its slot, as soon as the rank's former one is free. */
 static void welcome(struct kofn_server *server, struct kofn_guest *guest)
 {
@@ -196,7 +204,8 @@ static void welcome(struct kofn_server *server, struct kofn_guest *guest)
         turn_away(server, guest, rc, false, "no slot for rank %u: %s", rank, kofn_status_text(rc));
         return;
     }
-    guest->welcomed = true;
+    guest->welcomed = true; /* the rest of the handshake has its own time */
+    guest->deadline = kofn_deadline(kofn_now_ns(), answer_ns(server));
     rc = send_welcome(server, guest, server->peers[rank].epoch, &offer);
     fds.count = offer.fd_count;
     memcpy(fds.fds, offer.fds, sizeof(int) * offer.fd_count);
@@ -451,6 +460,12 @@ static void give_up_held(struct kofn_server *server, uint32_t rank)
 /* A handshake has taken too long. */
 static void give_up(struct kofn_server *server, struct kofn_guest *guest)
 {
+    if (guest->welcomed) {
+        turn_away(server, guest, KOFN_TIMEOUT, false,
+                  "rank %u: it has its slot, and did not answer within %.1f s",
+                  guest->hello.hello.rank, (double)answer_ns(server) / 1e9);
+        return;
+    }
     kofn_log(server->log, KOFN_LOG_INFO, "%s: connected, but did not join within %.0f s; closed",
              guest->name, (double)GUEST_NS / 1e9);
     drop_guest(server, guest);
@@ -462,8 +477,6 @@ static void look_after(struct kofn_server *server, struct kofn_guest *guest, uin
         if (now >= guest->deadline || !server->round.available)
             give_up_held(server, guest->hello.hello.rank);
         welcome(server, guest);
-        if (guest->welcomed) /* the rest of the handshake has its own time */
-            guest->deadline = now + GUEST_NS;
     }
     if (guest->connecting)
         connect_guest(server, guest, NULL, now);

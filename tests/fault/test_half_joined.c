@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/channel.h"
+#include "core/server.h"
 #include "tests/fault/cluster.h"
 
 enum { VICTIM = 1, DEATHS = 8 };
@@ -102,6 +103,52 @@ static void test_start_after_welcome(void)
     start_with_deaths(WELCOME_RECEIVED);
 }
 
+/* What a guest hears while the server looks at it as if it were @now; 0 = nothing yet. */
+static uint32_t hear(struct kofn_server *server, struct kofn_channel *channel, uint64_t now,
+                     struct kofn_wire *message)
+{
+    struct kofn_fds fds = {0};
+    const char *reason;
+    int rc;
+
+    CU_ASSERT_EQUAL(kofn__admit_look(server, kofn_now_ns(), 0), 0);
+    kofn__guests_look(server, now);
+    rc = kofn_channel_receive(channel, 0, message, &fds, &reason);
+    kofn_fds_close(&fds);
+    return rc ? 0 : message->type;
+}
+
+/* A worker that has its slot may take as long to answer as memory of the job's size takes to be
+ * made ready for a device; then it is told why it is not a member, as the log is, with its rank.
+ */
+static void test_answer_takes_time_by_size(void)
+{
+    struct kofn_wire message = {.type = KOFN_WIRE_HELLO,
+                                .hello = {.rank = VICTIM, .parameters = 4000000}};
+    struct kofn_connect_attr attr = {.deadline = kofn_now_ns() + CLUSTER_PATIENCE};
+    struct kofn_channel *channel;
+    struct cluster cluster;
+    uint64_t now;
+
+    cluster_init(&cluster, 2);
+    cluster.attr.parameters = message.hello.parameters; /* 64 MB of slot and models: 0.64 s more */
+    CU_ASSERT_EQUAL_FATAL(kofn_server_open(&cluster.attr, &cluster.server), 0);
+    attr.address = kofn_server_address(cluster.server);
+    CU_ASSERT_EQUAL_FATAL(kofn_channel_connect(&attr, &channel), 0);
+    CU_ASSERT_EQUAL(kofn_channel_send(channel, &message, NULL), 0);
+    do
+        now = kofn_now_ns();
+    while (!hear(cluster.server, channel, now, &message) && now < attr.deadline);
+    CU_ASSERT_EQUAL(message.type, KOFN_WIRE_WELCOME);
+    CU_ASSERT_EQUAL(hear(cluster.server, channel, now + 5200 * KOFN_NS_PER_MS, &message), 0);
+    CU_ASSERT_EQUAL(hear(cluster.server, channel, kofn_now_ns() + 6 * KOFN_NS_PER_S, &message),
+                    KOFN_WIRE_REFUSED);
+    CU_ASSERT_STRING_EQUAL(message.refused.text,
+                           "rank 1: it has its slot, and did not answer within 5.6 s");
+    kofn_channel_close(channel);
+    kofn_server_close(cluster.server);
+}
+
 static int open_descriptors(void)
 {
     DIR *directory = opendir("/proc/self/fd");
@@ -169,4 +216,5 @@ void kofn_suite_half_joined(void)
     CU_add_test(suite, "dead after hello, at the start", test_start_after_hello);
     CU_add_test(suite, "dead after welcome, at the start", test_start_after_welcome);
     CU_add_test(suite, "dead in a running job", test_running_job);
+    CU_add_test(suite, "silent after welcome", test_answer_takes_time_by_size);
 }
