@@ -82,6 +82,12 @@ static void test_software_devices_are_named(void)
     setenv("NCCL_IB_HCA", "fake0", 1); /* a hint names none: it was meant for others */
     CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_LOST);
     unsetenv("NCCL_IB_HCA");
+    setenv("UCX_NET_DEVICES", "eth0",
+           1); /* of one that keeps all out, the message says whose it is */
+    CU_ASSERT_EQUAL(open_hub(NULL, &caught), KOFN_LOST);
+    CU_ASSERT(kofn_caught_one(&caught, "UCX_NET_DEVICES"));
+    CU_ASSERT_EQUAL(open_hub("device=fake0", &caught), 0);
+    unsetenv("UCX_NET_DEVICES");
     setenv("KOFN_VERBS_DEVICE", "fake0", 1);
     CU_ASSERT_EQUAL(open_hub(NULL, &caught), 0);
     unsetenv("KOFN_VERBS_DEVICE");

@@ -169,7 +169,7 @@ static int search_devices(struct kofn__verbs_port *port, struct ibv_device **dev
             int rc;
 
             if (!kofn__verbs_filter_passes(&search->options->filter, name, 0)) {
-                not_taken(search, name, "is not among those asked for");
+                not_taken(search, name, kofn__verbs_unasked(&search->options->filter));
                 continue;
             }
             rc = open_device(port, devices[i], pass == 0, search);

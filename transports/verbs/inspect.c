@@ -104,13 +104,19 @@ const char *kofn__verbs_port_inspect(struct kofn__verbs_port *port, uint8_t numb
     return NULL;
 }
 
+const char *kofn__verbs_unasked(const struct kofn__verbs_filter *filter)
+{
+    return filter->named ? "is not among those asked for"
+                         : "is not among those that NCCL_IB_HCA or UCX_NET_DEVICES names; device= "
+                           "overrules that";
+}
+
 const char *kofn__verbs_port_refused(const struct kofn__verbs_options *options, const char *name,
                                      uint8_t number)
 {
-    if (!kofn__verbs_filter_passes(&options->filter, name, number) ||
-        (options->port && options->port != number))
-        return "is not among those asked for";
-    return NULL;
+    if (!kofn__verbs_filter_passes(&options->filter, name, number))
+        return kofn__verbs_unasked(&options->filter);
+    return options->port && options->port != number ? "is not among those asked for" : NULL;
 }
 
 /* ---- the device ---- */
@@ -149,7 +155,7 @@ const char *kofn__verbs_device_refused(const struct kofn__verbs_options *options
                                        bool soft)
 {
     if (!kofn__verbs_filter_passes(&options->filter, name, 0))
-        return "is not among those asked for";
+        return kofn__verbs_unasked(&options->filter);
     if (soft && !kofn__verbs_filter_names(&options->filter))
         return "is a software device, which is only used if named: device=NAME";
     return NULL;

@@ -15,6 +15,9 @@
  */
 const char *kofn__verbs_device_inspect(struct kofn__verbs_port *port);
 
+/* What speaks against one that @filter keeps out: whose wish that was. */
+const char *kofn__verbs_unasked(const struct kofn__verbs_filter *filter);
+
 /* NULL if @options allow device @name, @soft = a software device; else why not. Pure. */
 const char *kofn__verbs_device_refused(const struct kofn__verbs_options *options, const char *name,
                                        bool soft);
