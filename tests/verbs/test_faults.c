@@ -22,6 +22,15 @@ static int poll_once(struct kofn_hub *hub, struct kofn_arrival *arrival)
     return count;
 }
 
+static void publish_locally(struct kofn_hub *hub, uint64_t sequence)
+{
+    struct kofn_stamp stamp = {.round = (uint32_t)sequence, .sequence = sequence};
+
+    payload_fill(kofn_slot_withdraw(&hub->model, hub->models, sequence), hub->model.payload_bytes,
+                 0, 0, sequence);
+    kofn_slot_publish(&hub->model, hub->models, &stamp);
+}
+
 /* A publication that is on its way when its worker is evicted fails at the worker and changes no
  * byte at the server; the worker learns that it is out, and others' publications arrive.
  */
@@ -73,6 +82,27 @@ static void test_last_gate_arrives(void)
     fake_hold(false);
     CU_ASSERT(world_await_gate(&world, 0, gate));
     world_close(&world);
+}
+
+/* A last gate does not wait for a model that will not come any more: who is thrown out while one is
+ * on its way would otherwise wait for the end of the job.
+ */
+static void test_last_gate_waits_for_no_model(void)
+{
+    uint64_t gate = kofn_gate_pack((struct kofn_gate){.round = 3, .state = KOFN_GATE_EVICTED});
+    struct world world;
+
+    world_open(&world, 1, 100000, 2, 0);
+    world_join_all(&world);
+    fake_hold(true);
+    publish_locally(world.hub, 1);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_push(world.hub, 0, 1), 0);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_gate(world.hub, 0, gate), 0);
+    kofn_verbs.hub_evict(world.hub, 0);
+    fake_hold(false);
+    CU_ASSERT(world_await_gate(&world, 0, gate));
+    world_close(&world);
+    CU_ASSERT_EQUAL(fake_live(), 0);
 }
 
 /* When all links fail, each rank is reported once and behind what had arrived of it, and every call
@@ -248,15 +278,6 @@ static void test_beats_wait_and_the_newest_arrives(void)
     world_close(&world);
 }
 
-static void publish_locally(struct kofn_hub *hub, uint64_t sequence)
-{
-    struct kofn_stamp stamp = {.round = (uint32_t)sequence, .sequence = sequence};
-
-    payload_fill(kofn_slot_withdraw(&hub->model, hub->models, sequence), hub->model.payload_bytes,
-                 0, 0, sequence);
-    kofn_slot_publish(&hub->model, hub->models, &stamp);
-}
-
 /* A model that the server overwrites while it is on its way to a slow worker is never taken for
  * one; the worker gets the newest instead, whole, and no gate that was written meanwhile before it.
  */
@@ -322,6 +343,7 @@ void verbs_add_faults(void)
     contract_use(&fixture);
     CONTRACT_TEST(suite, test_late_write_fails_at_its_sender);
     CONTRACT_TEST(suite, test_last_gate_arrives);
+    CONTRACT_TEST(suite, test_last_gate_waits_for_no_model);
     CONTRACT_TEST(suite, test_failed_links_are_reported_once);
     CONTRACT_TEST(suite, test_receive_requests_come_back);
     CONTRACT_TEST(suite, test_a_pair_that_the_device_ends);

@@ -151,6 +151,16 @@ int kofn__verbs_hub_gate(struct kofn_hub *base, uint32_t rank, uint64_t gate)
     return 0;
 }
 
+void kofn__verbs_words_last(struct kofn__verbs_hub *hub, uint32_t rank)
+{
+    struct kofn__verbs_member *member = &hub->members[rank];
+
+    if (member->failed || !held(member))
+        return;
+    member->push.promised = member->push.stamped;
+    renew_line(hub, rank);
+}
+
 int kofn__verbs_hub_receipt(struct kofn_hub *base, uint32_t rank,
                             const struct kofn_receipt_line *line)
 {
