@@ -46,14 +46,6 @@ static void derive(const struct kofn_case *job, struct kofn_forecast *forecast)
     forecast->bias = 0; /* all workers are alike */
 }
 
-static int refuse_infinite(const struct kofn_case *job, const struct kofn_log *log)
-{
-    return kofn_error(log, KOFN_INVALID,
-                      "--delay: %s: with algorithm %s and K = %u of %u the mean time of a round is "
-                      "infinite",
-                      job->conf->delay, job->algorithm->name, job->wait_for, job->workers);
-}
-
 int kofn_forecast_simulated(const struct kofn_case *job, const struct kofn_effort *effort,
                             const struct kofn_log *log, struct kofn_forecast *forecast)
 {
@@ -73,11 +65,9 @@ int kofn_forecast(const struct kofn_case *job, const struct kofn_effort *effort,
 
     nothing_known(forecast);
     kofn_forecast_theory(job, forecast);
-    if (isinf(forecast->value[KOFN_ROUND_TIME]))
-        return refuse_infinite(job, log);
     for (int i = 0; i < KOFN_QUANTITIES; i++)
         complete &= forecast->method[i] || !kofn_case_has(job, (enum kofn_quantity)i);
-    if (!complete) {
+    if (!complete && !isinf(forecast->value[KOFN_ROUND_TIME])) {
         rc = kofn_forecast_simulate(job, effort, log, forecast);
         if (rc)
             return rc;

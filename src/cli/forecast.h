@@ -55,8 +55,8 @@ struct kofn_effort {
     double precision; /* 0: all of the events */
 };
 
-/* Foretells @job. Returns 0; KOFN_INVALID if the mean round time is infinite; KOFN_NO_MEMORY,
- * KOFN_GONE; logged.
+/* Foretells @job; of one whose mean round time is infinite, nothing is simulated. Returns 0;
+ * KOFN_NO_MEMORY, KOFN_GONE; logged.
  */
 int kofn_forecast(const struct kofn_case *job, const struct kofn_effort *effort,
                   const struct kofn_log *log, struct kofn_forecast *forecast);

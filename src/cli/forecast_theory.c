@@ -302,12 +302,34 @@ static bool applies(const struct kofn_case *job)
            !(job->compute_share > 0) && !(job->publish_ns > 0);
 }
 
+/* Is the mean time of a round infinite, be there networks and stragglers or not? Where nobody is
+ * cut off, it is if that of an update is: in the long run nobody does any. Else a round lasts until
+ * the first of the N - K + 1 slowest is done (of all N, where mini-batches count), whose mean is
+ * finite if so many times the exponent of the tail is above 1. With deadlines it may be finite
+ * anyway.
+ */
+static bool diverges(const struct kofn_case *job)
+{
+    const struct kofn_algorithm *algorithm = job->algorithm;
+    bool cuts = !algorithm->peers && !algorithm->stale && !algorithm->ahead;
+    double among = 1;
+
+    if (job->delay->kind != KOFN_DELAY_PARETO || job->conf->deadline.ns ||
+        job->conf->deadline.adaptive || job->terms->suspect_after != UINT64_MAX)
+        return false;
+    if (cuts)
+        among = job->workers - (kofn_algorithm_adds(algorithm) ? 1 : job->wait_for) + 1.0;
+    return job->delay->second * among <= 1;
+}
+
 void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *forecast)
 {
     struct question question = {
         .job = job, .per_round = job->delay->per_round, .forecast = forecast};
     const char *name = job->algorithm->over ? job->algorithm->over : job->algorithm->name;
 
+    if (diverges(job))
+        set_exact(&question, KOFN_ROUND_TIME, INFINITY);
     if (!applies(job) || !distribution_of(job->delay, &question.update))
         return;
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(known); i++)

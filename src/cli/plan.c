@@ -141,13 +141,24 @@ static int work(struct kofn_plan *plan, const char *what, size_t count,
     return rc;
 }
 
+/* Without rounds that end there is nothing to plan; beside the job that is asked for such ones are
+ * but shown.
+ */
 static int foretell(void *arg, size_t index)
 {
     struct kofn_plan *plan = arg;
     struct kofn_planned *planned = &plan->list[index];
+    const struct kofn_case *job = &planned->job;
+    bool asked = index == plan->asked;
+    int rc =
+        kofn_forecast(job, asked ? &effort_asked : &effort_other, plan->log, &planned->forecast);
 
-    return kofn_forecast(&planned->job, index == plan->asked ? &effort_asked : &effort_other,
-                         plan->log, &planned->forecast);
+    if (rc || !asked || !isinf(planned->forecast.value[KOFN_ROUND_TIME]))
+        return rc;
+    return kofn_error(plan->log, KOFN_INVALID,
+                      "--delay: %s: with algorithm %s and K = %u of %u the mean time of a round is "
+                      "infinite",
+                      job->conf->delay, job->algorithm->name, job->wait_for, job->workers);
 }
 
 static void add(struct kofn_plan *plan, const struct kofn_algorithm *algorithm)

@@ -173,6 +173,7 @@ unset KOFN_CONNECT
 # plans
 plan() { code=$1 text=$2; shift 2; bad "$code" "$text" plan -n 4 --json result.json "$@"; }
 plan 2 "is infinite" -a sync --delay pareto:1,1ms
+plan 2 "is infinite" -a kasync -k 2 --delay pareto:0.9,1ms --latency 1ms
 plan 2 "try exp:40ms"
 plan 2 "not from both" --delay exp:1ms --trace ../not.csv
 plan 1 "missing.csv" --trace missing.csv

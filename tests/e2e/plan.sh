@@ -28,6 +28,10 @@ near "$(value round_time_mean growing.json)" 0.5 0.0001 "adasync, its first K"
 plan round -n 20 -k 5 -u 10 -a stsyn --delay exp:1@round
 near "$(value round_time_mean round.json)" 2.79511 0.01 "one draw a round"
 grep -q '"updates_per_worker_mean": null' round.json || fail "an infinite mean is not null"
+# beside a job whose rounds end, those that do not are shown
+plan heavy -n 8 -k 2 --delay pareto:0.9,1ms
+near "$(value round_time_mean heavy.json)" 0.00138040 0.01 "a heavy tail"
+grep -q '^sync .* infinite ' heavy.out || fail "sync is not infinite: $(cat heavy.out)"
 # where it does not, a simulation, whose value is that of kofn sim
 plan pareto -n 4 -k 3 -u 3 -a stsyn --delay pareto:2,1ms
 grep -q '"method": "simulation"' pareto.json || fail "pareto: not simulated"
