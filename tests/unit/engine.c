@@ -35,6 +35,8 @@ void engine_open(struct engine *engine, const struct kofn_server_attr *attr)
     struct kofn_server_attr server = *attr;
     float *zeros = calloc(ENGINE_PARAMETERS, sizeof(*zeros));
 
+    server.grace = server.grace ? server.grace : ENGINE_GRACE;
+    server.suspect_after = server.suspect_after ? server.suspect_after : ENGINE_SUSPECT;
     memset(engine, 0, sizeof(*engine));
     engine->log = (struct kofn_log){KOFN_LOG_ERROR, say_nothing, NULL};
     server.log = &engine->log;

@@ -21,6 +21,12 @@
 #define ENGINE_PARAMETERS (ENGINE_WORKERS * ENGINE_UPDATES)
 #define ENGINE_RECEIPTS 512
 
+/* What the server waits for where nothing is said: far longer than a machine that is busy with
+ * other things stands still, so that time passes only where a test lets it.
+ */
+#define ENGINE_GRACE (250 * KOFN_NS_PER_S)
+#define ENGINE_SUSPECT (2000 * KOFN_NS_PER_S)
+
 struct engine_worker {
     struct kofn_worker *handle; /* NULL = there is none */
     float model[ENGINE_PARAMETERS];

@@ -157,7 +157,7 @@ static void come_back(struct engine *engine, enum kofn_late late)
         engine_deliver(engine);
         CU_ASSERT_EQUAL(engine_step(engine, NULL), 0);
         if (i == 4)
-            engine_skip(engine, 3 * KOFN_NS_PER_S);
+            engine_skip(engine, 2 * ENGINE_SUSPECT);
         engine_deliver(engine);
         CU_ASSERT_EQUAL(engine_take(engine, 0), 0);
     }
@@ -305,7 +305,7 @@ static void test_grace(void)
     kofn_fabric_delay(engine.fabric, 1, KOFN_CHANNEL_DATA, 1);
     engine_deliver(&engine);
     CU_ASSERT_EQUAL(engine_step(&engine, &report), KOFN_TIMEOUT);
-    engine_skip(&engine, KOFN_NS_PER_S);
+    engine_skip(&engine, 2 * ENGINE_GRACE);
     CU_ASSERT_EQUAL(engine_step(&engine, &report), 0);
     CU_ASSERT_EQUAL(report.merged, 1);
     CU_ASSERT_EQUAL(engine_take_all(&engine), 2);

@@ -204,7 +204,7 @@ static void turn(struct history *history)
         if (history->faults && !history->ending && below(history, 3) == 0)
             fault(history);
         else if (below(history, 4) == 0)
-            engine_skip(engine, below(history, 3 * KOFN_NS_PER_S));
+            engine_skip(engine, below(history, 3 * ENGINE_SUSPECT / 2));
         break;
     default:
         act(history, (uint32_t)below(history, workers));

@@ -101,7 +101,7 @@ static void test_grace_is_over(void)
     CU_ASSERT_EQUAL(engine_update(&engine, 0), 0);
     CU_ASSERT_EQUAL(engine_update(&engine, 0), 0);
     CU_ASSERT_EQUAL(close_by_reads(&engine, &report), KOFN_TIMEOUT);
-    engine_skip(&engine, KOFN_NS_PER_S);
+    engine_skip(&engine, 2 * ENGINE_GRACE);
     CU_ASSERT_EQUAL(engine_step(&engine, &report), 0);
     CU_ASSERT_EQUAL(report.merged, 1);
     kofn_fabric_tick(engine.fabric);

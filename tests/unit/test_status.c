@@ -25,7 +25,8 @@ static void test_codes_differ(void)
         }
 }
 
-/* The number alone says what a failure takes with it: -1 to -19 the call, -20 to -39 the peer, beyond the context. */
+/* The number alone says what a failure takes with it: -1 to -19 the call, -20 to -39 the peer,
+ * beyond the context. */
 static void test_scope_follows_number(void)
 {
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(codes); i++) {
