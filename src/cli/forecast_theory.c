@@ -242,22 +242,23 @@ static void ask_kbatch_async(struct question *question)
 }
 
 /* Nobody waits for anybody: everyone makes an activation in the mean time of an update, and sends
- * along all its edges each time. A renewal process, so exact as a long-run rate.
+ * along all its edges each time, of which some is lost. A renewal process, so exact as a long-run
+ * rate.
  */
 static void ask_rfast(struct question *question)
 {
     const struct kofn_case *job = question->job;
     struct kofn_graph graph;
-    double edges;
+    double arrived;
 
     if (kofn_engine_graph(job->algorithm, job->workers, job->conf, NULL, &graph))
         return;
-    edges = (double)(graph.model_count + graph.mass_count);
+    arrived = (double)(graph.model_count + graph.mass_count) * (1 - job->conf->loss);
     kofn_graph_free(&graph);
     set_exact(question, KOFN_ROUND_TIME, mean_of(question));
     set_exact(question, KOFN_UPDATES, 1);
-    set_exact(question, KOFN_PUBLICATIONS, edges);
-    set_exact(question, KOFN_BYTES, edges * (double)job->payload_bytes);
+    set_exact(question, KOFN_PUBLICATIONS, arrived);
+    set_exact(question, KOFN_BYTES, arrived * (double)job->payload_bytes);
     set_exact(question, KOFN_IDLE, 0);
 }
 

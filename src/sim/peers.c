@@ -160,12 +160,12 @@ static void send(struct kofn_peers *peers, struct peer *from, uint32_t index)
         return;
     }
     peers->mail.sent++;
-    peers->report.publications++;
-    peers->report.bytes += peers->attr.payload_bytes;
     if (from->node.ops->lossy && is_lost(peers)) {
         peers->mail.lost++;
         return;
     }
+    peers->report.publications++;
+    peers->report.bytes += peers->attr.payload_bytes;
     mail.time = travel(peers, from);
     link->last_ns = mail.time = KOFN_MAX(link->last_ns, mail.time); /* nothing is overtaken */
     link->free_ns = KOFN_FOREVER;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/graph.h"
 #include "base/clock.h"
 #include "cli/forecast.h"
 #include "theory/bias.h"
@@ -192,6 +193,28 @@ static void test_ring(void)
     kofn_delay_close(&job.delay);
 }
 
+/* What is lost between peers has not arrived: theory and simulation count alike. */
+static void test_lost_between_peers(void)
+{
+    const struct row row = {"rfast", "exp:1", 4, 4, 1, 0, 0, 0, 0, 0};
+    struct kofn_forecast theory = {0}, simulated;
+    struct job job;
+
+    open_job(&row, &job);
+    job.conf.topology = "tree";
+    job.conf.root = KOFN_ROOT_ANY;
+    job.conf.loss = 0.3;
+    kofn_forecast_theory(&job.job, &theory);
+    close_to(theory.value[KOFN_PUBLICATIONS], 6 * 0.7, 1e-9);
+    close_to(theory.value[KOFN_BYTES], 6 * 0.7 * 100, 1e-9);
+    CU_ASSERT_EQUAL_FATAL(kofn_forecast_simulated(&job.job, &(struct kofn_effort){.events = 300000},
+                                                  NULL, &simulated),
+                          0);
+    for (int q = KOFN_PUBLICATIONS; q <= KOFN_BYTES; q++)
+        CU_ASSERT_DOUBLE_EQUAL(theory.value[q], simulated.value[q], 4 * simulated.error[q]);
+    kofn_delay_close(&job.delay);
+}
+
 /* Round times without a mean are known for all algorithms, whatever else theory knows of them, and
  * with a network and a straggler, too; those with one are not called infinite.
  */
@@ -290,6 +313,7 @@ void kofn_suite_forecast(void)
     CU_add_test(suite, "theory's rows", test_rows);
     CU_add_test(suite, "theory and simulation agree", test_both_ways);
     CU_add_test(suite, "a ring", test_ring);
+    CU_add_test(suite, "what is lost between peers", test_lost_between_peers);
     CU_add_test(suite, "round times without a mean", test_infinite);
     CU_add_test(suite, "the bias of a straggler", test_bias_of_straggler);
     CU_add_test(suite, "fixed points of averaging", test_fixed_points);
