@@ -265,8 +265,8 @@ struct kofn_server_attr {
     const char *over; /* of adasync: the algorithm whose K it chooses; NULL = "kasync". `wait_for`
                          is its first K; 1 */
     uint64_t adapt_every; /* the same: how often K is thought over; 0 = in every round */
-    double alpha; /* of overlap and easgd: how far workers are pulled to the anchor, up to 1, of
-                     easgd below 1, and up to 1/N; 0.6, and 0.9/N */
+    double alpha; /* of overlap and easgd: how far workers are pulled to the anchor, below 1, of
+                     easgd at most 1/N; 0.6, and 0.9/N */
     double beta;  /* of overlap: momentum of the anchor, below 1; 0 = none */
     double small_move; /* of flanp: a round that moves the model (the norm) no further lets K
                           double; 0.2 */

@@ -108,9 +108,12 @@ static int check_own(struct check *check)
                           "%s: with easgd it is at most 1/N, because N workers pull the centre: "
                           "%g is more than 1/%u",
                           where(check, "alpha"), check->conf->alpha, check->conf->workers);
-    if (algorithm->elastic && check->conf->alpha == 1)
-        return kofn_error(check->log, KOFN_INVALID, "%s: with easgd it is below 1",
-                          where(check, "alpha"));
+    if (algorithm->ahead && check->conf->alpha == 1)
+        return kofn_error(
+            check->log, KOFN_INVALID,
+            "%s: it is below 1: at 1 workers keep nothing of what they have done, and "
+            "the anchor stays where it is",
+            where(check, "alpha"));
     return 0;
 }
 

@@ -62,10 +62,12 @@ static int check_algorithm(const struct kofn_server_attr *attr,
     if (algorithm->eager && attr->publish != KOFN_PUBLISH_EAGER)
         return kofn_error(attr->log, KOFN_INVALID, "%s publishes eagerly, and cannot otherwise",
                           algorithm->name);
-    if (algorithm->elastic && (attr->alpha >= 1 || attr->alpha * attr->workers > 1))
-        return kofn_error(attr->log, KOFN_INVALID,
-                          "alpha = %g of %s: must be below 1, and at most 1/N", attr->alpha,
+    if (algorithm->ahead && attr->alpha >= 1)
+        return kofn_error(attr->log, KOFN_INVALID, "alpha = %g of %s: must be below 1", attr->alpha,
                           algorithm->name);
+    if (algorithm->elastic && attr->alpha * attr->workers > 1)
+        return kofn_error(attr->log, KOFN_INVALID, "alpha = %g of %s: must be at most 1/N",
+                          attr->alpha, algorithm->name);
     if (algorithm->ahead && (attr->outer_lr > 0 || attr->outer_momentum > 0))
         return kofn_error(attr->log, KOFN_INVALID, "%s has an anchor, and no outer step",
                           algorithm->name);

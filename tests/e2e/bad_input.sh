@@ -91,6 +91,7 @@ run 2 "waits for all 2 workers" -a overlap -k 1
 run 2 "publishes eagerly" -a overlap --publish on-close
 run 2 "--alpha: 0 is too small" -a overlap --alpha 0
 run 2 "--alpha: 1.5 is too large" -a overlap --alpha 1.5
+run 2 "--alpha: it is below 1" -a overlap --alpha 1
 run 2 "not a number" -a overlap --alpha nan
 run 2 "--beta: 1 is too large" -a overlap --beta 1
 run 2 "overlap and easgd pull" -a local --alpha 0.5
