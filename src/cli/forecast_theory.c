@@ -241,6 +241,46 @@ static void ask_kbatch_async(struct question *question)
     ask_kbatch(question, KOFN_KBATCH_ASYNC);
 }
 
+/* K-batch-async with U updates at a time: every worker sends as often as it has done U. */
+static void ask_fedbuff(struct question *question)
+{
+    const struct kofn_case *job = question->job;
+    double updates = (double)job->wait_for * job->local_steps / job->workers;
+    struct kofn_prediction staleness;
+    int rc = kofn_ksync_staleness(KOFN_KBATCH_ASYNC, job->workers, job->wait_for, &staleness);
+
+    if (question->per_round)
+        return;
+    set_exact(question, KOFN_ROUND_TIME, updates * mean_of(question));
+    set_exact(question, KOFN_UPDATES, updates);
+    set_exact(question, KOFN_PUBLICATIONS, job->wait_for);
+    set(question, KOFN_STALENESS, rc, staleness);
+    set_exact(question, KOFN_IDLE, 0);
+    if (job->wait_for == 1)
+        set_exact(question, KOFN_UPLOADS, 1);
+}
+
+/* The rounds of STSyn, of whose updates only those of the first K are sent: K-sync, where U is 1.
+ */
+static void ask_flanp(struct question *question)
+{
+    const struct kofn_case *job = question->job;
+    struct kofn_stsyn_model model = {.update = &question->update,
+                                     .per_round = question->per_round,
+                                     .workers = job->workers,
+                                     .wait_for = job->wait_for,
+                                     .local_steps = job->local_steps};
+    struct kofn_prediction time;
+    int rc = kofn_stsyn_time(&model, &time);
+
+    if (job->local_steps == 1) {
+        ask_ksync(question);
+        return;
+    }
+    set(question, KOFN_ROUND_TIME, rc, time);
+    set_members(question, job->wait_for);
+}
+
 /* Nobody waits for anybody: everyone makes an activation in the mean time of an update, and sends
  * along all its edges each time, of which some is lost. A renewal process, so exact as a long-run
  * rate.
@@ -266,11 +306,12 @@ static const struct {
     const char *name;
     void (*ask)(struct question *question);
 } known[] = {
-    {"sync", ask_local},    {"local", ask_local},
-    {"ksync", ask_ksync},   {"kbatch-sync", ask_kbatch_sync},
-    {"kasync", ask_kasync}, {"kbatch-async", ask_kbatch_async},
-    {"stsyn", ask_stsyn},   {"overlap", ask_overlap},
-    {"rfast", ask_rfast},
+    {"sync", ask_local},      {"local", ask_local},
+    {"ksync", ask_ksync},     {"kbatch-sync", ask_kbatch_sync},
+    {"kasync", ask_kasync},   {"kbatch-async", ask_kbatch_async},
+    {"stsyn", ask_stsyn},     {"overlap", ask_overlap},
+    {"rfast", ask_rfast},     {"adacomm", ask_local},
+    {"fedbuff", ask_fedbuff}, {"flanp", ask_flanp},
 };
 
 /* Where every update travels once, and every model, what that takes is a part of the round like any

@@ -78,6 +78,11 @@ static const struct row rows[] = {
     {"stsyn", "shifted-exp:0.5,1", 4, 3, 3, 4.80808, 3.00099, 3.95537, 0, 0},
     {"stsyn", "shifted-exp:0.25,0.5", 8, 5, 4, 3.01645, 3.7802, 7.96788, 0, 0},
     {"stsyn", "exp:1@round", 20, 5, 10, 2.79511, INFINITY, 18.0417, 0, 0},
+    {"adacomm", "exp:1", 16, 16, 2, 5.1742, 2, 16, 0, 0},
+    {"fedbuff", "exp:1", 8, 1, 1, 0.125, 0.125, 1, 0, 7},
+    {"fedbuff", "shifted-exp:1,1", 8, 4, 3, 3, 1.5, 0, 0, 1.75},
+    {"flanp", "exp:1", 8, 4, 1, 0.634524, 0.5, 4, 0, 0},
+    {"flanp", "exp:1", 20, 5, 10, 7.56773, 0, 5, 0, 0},
     /* E3, E4: constant updates, and what local SGD takes with random ones; D is twice the latency
      */
     {"overlap", "uniform:1,1", 4, 4, 2, 2, 2, 4, 250 * KOFN_NS_PER_MS, 0},
