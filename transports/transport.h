@@ -90,6 +90,7 @@ struct kofn_endpoint_attr {
     struct kofn_path path; /* of the control connection: path.peer is where the server is */
     const char *server;    /* who that is, for messages; outlives the endpoint */
     uint64_t peer_timeout; /* as in kofn_hub_attr */
+    uint64_t deadline;     /* endpoint_open() waits for the server until then; 0 = peer_timeout */
     const char *options;   /* as in kofn_hub_attr; each side has its own */
     void *context;         /* as in kofn_hub_attr */
     const struct kofn_log *log;
@@ -220,7 +221,7 @@ struct kofn_transport_ops {
     /* ---- the endpoint ---- */
 
     /* @in: the hub's offer, whose descriptors the endpoint owns from here on, also on failure.
-     * @out: for the hub. */
+     * @out: for the hub. Waits no longer than until attr.deadline. */
     int (*endpoint_open)(const struct kofn_endpoint_attr *attr, const struct kofn_offer *in,
                          struct kofn_offer *out, struct kofn_endpoint **endpoint_p);
     void (*endpoint_close)(struct kofn_endpoint *endpoint);

@@ -94,9 +94,11 @@ static void name_server(struct kofn_worker *worker, const char *address)
              address);
 }
 
-/* Opens the worker's end of the transport from the server's offer, and answers with its own. */
+/* Opens the worker's end of the transport from the server's offer, and answers with its own; before
+ * @deadline. */
 static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_attr *attr,
-                         const struct kofn_wire *welcome, const struct kofn_fds *fds)
+                         uint64_t deadline, const struct kofn_wire *welcome,
+                         const struct kofn_fds *fds)
 {
     const struct kofn_transport_ops *ops = kofn_transport_find(welcome->welcome.transport);
     struct kofn_endpoint_attr endpoint = {.rank = attr->rank,
@@ -105,6 +107,7 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
                                           .path = worker->control->path,
                                           .server = worker->server,
                                           .peer_timeout = worker->timeout,
+                                          .deadline = deadline,
                                           .options = attr->transport_options,
                                           .log = &worker->named.log};
     struct kofn_offer in = {.length = welcome->offer.length, .fd_count = fds->count}, out = {0};
@@ -179,7 +182,7 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
         return rc;
     }
     name_server(worker, attr->address);
-    rc = open_endpoint(worker, attr, &message, &fds);
+    rc = open_endpoint(worker, attr, deadline, &message, &fds);
     if (rc)
         return rc;
     return expect(worker, attr->rank, KOFN_WIRE_GO, deadline, &message, NULL);

@@ -15,14 +15,15 @@
 
 /* How the connection manager fails, besides with the event of a step: not at all, without any event
  * from the step after the first on, by leading elsewhere, by swallowing confirmations, by keeping
- * them until it is set to something else (with an atomic store).
+ * them until it is set to something else (with an atomic store), without any event at all.
  */
 enum {
     FAKE_MANAGER_WORKS = -1,
     FAKE_MANAGER_SILENT = -2,
     FAKE_MANAGER_OTHER_DEVICE = -3,
     FAKE_MANAGER_UNCONFIRMED = -4,
-    FAKE_MANAGER_SLOW = -5
+    FAKE_MANAGER_SLOW = -5,
+    FAKE_MANAGER_MUTE = -6
 };
 
 /* What the device is; fake_reset() makes it what it is here. */
@@ -45,6 +46,9 @@ extern struct fake_device fake_device;
 
 /* Back to the beginning; everything must have been destroyed. */
 void fake_reset(void);
+
+/* What the connection manager was given for its last step, in ms. */
+int fake_step_ms(void);
 
 /* Objects that have been made and not destroyed. */
 unsigned fake_live(void);

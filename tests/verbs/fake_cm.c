@@ -35,6 +35,12 @@ struct fake_cm_id {
 
 static struct fake_cm_id *ids[IDS];
 static uint16_t next_port = 20000;
+static int step_ms;
+
+int fake_step_ms(void)
+{
+    return step_ms;
+}
 
 static void live(int change)
 {
@@ -75,7 +81,8 @@ static void end_step(struct fake_cm_id *id, enum rdma_cm_event_type good,
     fake_lock();
     if (asked == (int)bad || asked == (int)worse)
         happen(id, NULL, (enum rdma_cm_event_type)asked, NULL, 0);
-    else if (asked != FAKE_MANAGER_SILENT || good == RDMA_CM_EVENT_ADDR_RESOLVED)
+    else if (asked != FAKE_MANAGER_MUTE &&
+             (asked != FAKE_MANAGER_SILENT || good == RDMA_CM_EVENT_ADDR_RESOLVED))
         happen(id, NULL, good, NULL, 0);
     fake_unlock();
 }
@@ -271,6 +278,7 @@ int rdma_resolve_addr(struct rdma_cm_id *base, struct sockaddr *from, struct soc
     if (fake_fails("rdma_resolve_addr") || timeout_ms < 1 ||
         (from && from->sa_family != to->sa_family))
         return -1;
+    step_ms = timeout_ms;
     base->verbs = fake_context_of(fake_device.manager == FAKE_MANAGER_OTHER_DEVICE ? &other : NULL);
     base->port_num = 1;
     id->port = ntohs(to->sa_family == AF_INET ? ((struct sockaddr_in *)(void *)to)->sin_port
@@ -283,6 +291,7 @@ int rdma_resolve_route(struct rdma_cm_id *base, int timeout_ms)
 {
     if (fake_fails("rdma_resolve_route") || timeout_ms < 1)
         return -1;
+    step_ms = timeout_ms;
     end_step((struct fake_cm_id *)base, RDMA_CM_EVENT_ROUTE_RESOLVED, RDMA_CM_EVENT_ROUTE_ERROR,
              RDMA_CM_EVENT_ROUTE_ERROR);
     return 0;

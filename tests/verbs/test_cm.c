@@ -25,12 +25,13 @@ struct couple {
     int rc; /* of the step that failed */
 };
 
-static void call(struct couple *couple, uint64_t patience, const struct kofn_log *log)
+static void call_until(struct couple *couple, uint64_t patience, uint64_t deadline,
+                       const struct kofn_log *log)
 {
     struct kofn_hub_attr hub = {
         .workers = 2, .numa_node = -1, .options = OPTIONS, .peer_timeout = patience, .log = log};
     struct kofn_endpoint_attr attr = {
-        .epoch = 1, .options = OPTIONS, .peer_timeout = patience, .log = log};
+        .epoch = 1, .options = OPTIONS, .peer_timeout = patience, .deadline = deadline, .log = log};
 
     *couple = (struct couple){0};
     kofn_geometry_init(&hub.slot, 1000, 2);
@@ -41,6 +42,11 @@ static void call(struct couple *couple, uint64_t patience, const struct kofn_log
     if (!couple->rc)
         couple->rc =
             kofn_verbs.endpoint_open(&attr, &couple->offer, &couple->answer, &couple->endpoint);
+}
+
+static void call(struct couple *couple, uint64_t patience, const struct kofn_log *log)
+{
+    call_until(couple, patience, 0, log);
 }
 
 static void join(struct couple *couple, uint64_t patience, const struct kofn_log *log)
@@ -147,6 +153,45 @@ static void test_events_are_sentences(void)
         CU_ASSERT_PTR_NOT_NULL(strstr(caught.last, "rank 0"));
         CU_ASSERT_PTR_NOT_NULL(strstr(caught.last, "10.9.8.7"));
         CU_ASSERT(kofn_caught_one(&caught, cases[i].said));
+        part(&couple);
+        fake_reset();
+    }
+}
+
+/* Every step of a call ends with the deadline of the worker's call, or, if it gave none, with the
+ * peer's time-out, and no other; the manager is told so. What is said then names the step that was
+ * waited for, the rank, the address, and for how long.
+ */
+static void test_steps_end_with_the_deadline(void)
+{
+    static const struct {
+        int manager;
+        const char *said;
+    } cases[] = {{FAKE_MANAGER_MUTE, "its address is not resolved after 0."},
+                 {FAKE_MANAGER_SILENT, "no route to it is found after 0."},
+                 {FAKE_MANAGER_WORKS, "it has not answered the call after 0."}};
+    struct kofn_caught caught;
+    struct couple couple;
+
+    for (size_t i = 0; i < 2 * KOFN_ARRAY_SIZE(cases); i++) {
+        uint64_t began = kofn_now_ns(), patience = 50 * KOFN_NS_PER_MS;
+        bool given = i % 2;
+
+        kofn_caught_reset(&caught);
+        fake_device.manager = cases[i / 2].manager;
+        if (given)
+            call_until(&couple, KOFN_FOREVER / 2, began + patience, &caught.log);
+        else
+            call(&couple, patience, &caught.log);
+        while (!couple.rc) /* its thread says so, whenever it is looked at after that */
+            couple.rc = kofn_verbs.endpoint_beat(couple.endpoint, 1);
+        CU_ASSERT_EQUAL(couple.rc,
+                        fake_device.manager == FAKE_MANAGER_WORKS ? KOFN_GONE : KOFN_TIMEOUT);
+        CU_ASSERT(kofn_now_ns() - began >= patience);
+        CU_ASSERT(fake_step_ms() >= 1 && fake_step_ms() <= 51);
+        CU_ASSERT_PTR_NOT_NULL(strstr(caught.last, "rank 0"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(caught.last, "10.9.8.7"));
+        CU_ASSERT(kofn_caught_one(&caught, cases[i / 2].said));
         part(&couple);
         fake_reset();
     }
@@ -376,6 +421,7 @@ void verbs_add_cm(void)
     CONTRACT_TEST(suite, test_events_that_cannot_be_taken);
     CONTRACT_TEST(suite, test_class_may_fail);
     CONTRACT_TEST(suite, test_events_are_sentences);
+    CONTRACT_TEST(suite, test_steps_end_with_the_deadline);
     CONTRACT_TEST(suite, test_refused_calls_are_said);
     CONTRACT_TEST(suite, test_lost_calls_end);
     CONTRACT_TEST(suite, test_hub_connects_without_waiting);

@@ -77,7 +77,8 @@ static int connect_link(struct kofn__tcp_endpoint *endpoint, const struct kofn_e
                                       .payload_bytes = attr->model.payload_bytes};
     struct kofn__greeting greeting = kofn__greeting_make(content, link);
     struct kofn__stream *stream = &endpoint->streams[link];
-    uint64_t deadline = kofn_deadline(kofn_now_ns(), endpoint->peer_timeout);
+    uint64_t deadline =
+        attr->deadline ? attr->deadline : kofn_deadline(kofn_now_ns(), endpoint->peer_timeout);
     char host[2 * KOFN_HOST_BYTES];
     int rc = host_of(endpoint, attr, content, host);
 

@@ -10,39 +10,66 @@
 #include "base/log.h"
 #include "transports/verbs/endpoint.h"
 
-#define FIND_NS (3 * KOFN_NS_PER_S)   /* for an address or a path to be found */
 #define LOOK_NS (20 * KOFN_NS_PER_MS) /* of the thread: how often it looks whether it is to end */
 
 /* ---- finding the way ---- */
 
-static int find_error(struct kofn__verbs_endpoint *endpoint, const char *why)
+static int find_error(struct kofn__verbs_endpoint *endpoint, int status, const char *why)
 {
     char text[KOFN__VERBS_GID_TEXT];
     union ibv_gid gid;
 
     memcpy(gid.raw, endpoint->offer.address, sizeof(gid.raw));
-    return kofn_error(endpoint->endpoint.log, KOFN_GONE,
+    return kofn_error(endpoint->endpoint.log, status,
                       "verbs: %s: rank %u: the server (%s) cannot be reached over the connection "
                       "manager at %s: %s",
                       endpoint->port.name, endpoint->endpoint.rank, endpoint->endpoint.server,
                       kofn__verbs_gid_print(&gid, text), why);
 }
 
-/* Waits for what a step ends with. */
-static int await(struct kofn__verbs_endpoint *endpoint, enum rdma_cm_event_type wanted)
+/* A step cannot even be begun, for @error. */
+static int step_error(struct kofn__verbs_endpoint *endpoint, const char *what, int error)
 {
+    struct kofn__verbs_call *call = &endpoint->call;
+
+    snprintf(call->why, sizeof(call->why), "%s: %s", what, strerror(error));
+    return find_error(endpoint, KOFN_GONE, call->why);
+}
+
+/* What it was waiting for has not come: @what, after so long, and a hint. */
+static void put_late(struct kofn__verbs_call *call, const char *what, const char *hint)
+{
+    snprintf(call->why, sizeof(call->why), "%s after %.1f s%s", what,
+             (double)(kofn_now_ns() - call->began) / 1e9, hint);
+}
+
+/* For the manager, which counts in ms. */
+static int left_ms(const struct kofn__verbs_call *call)
+{
+    uint64_t now = kofn_now_ns(), left = call->deadline > now ? call->deadline - now : 0;
+
+    return (int)KOFN_MIN(left / KOFN_NS_PER_MS + 1, (uint64_t)INT32_MAX);
+}
+
+/* Waits for what a step ends with; @what is not there yet when the time is over. */
+static int await(struct kofn__verbs_endpoint *endpoint, enum rdma_cm_event_type wanted,
+                 const char *what, const char *hint)
+{
+    struct kofn__verbs_call *call = &endpoint->call;
     struct kofn__verbs_cm_event event;
     char why[KOFN__VERBS_CM_TEXT];
-    int rc = kofn__verbs_cm_next(endpoint->call.channel, kofn_now_ns() + FIND_NS, &event);
+    int rc = kofn__verbs_cm_next(call->channel, call->deadline, &event);
 
-    if (rc == KOFN_AGAIN)
-        return find_error(endpoint, "nothing is heard of it: subnet manager, address, routes");
+    if (rc == KOFN_AGAIN) {
+        put_late(call, what, hint);
+        return find_error(endpoint, KOFN_TIMEOUT, call->why);
+    }
     if (rc)
         return kofn_error_errno(endpoint->endpoint.log, "verbs: %s: the connection manager fails",
                                 endpoint->port.name);
     if (event.type == wanted)
         return 0;
-    return find_error(endpoint, kofn__verbs_cm_text(event.type, event.status, why));
+    return find_error(endpoint, KOFN_GONE, kofn__verbs_cm_text(event.type, event.status, why));
 }
 
 static int find_address(struct kofn__verbs_endpoint *endpoint, struct rdma_cm_id *id)
@@ -57,16 +84,18 @@ static int find_address(struct kofn__verbs_endpoint *endpoint, struct rdma_cm_id
     kofn__verbs_cm_address(port, endpoint->offer.address, (uint16_t)endpoint->offer.port, &to);
     rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_TOS, &traffic, sizeof(traffic));
     if (own && from.ss_family != to.ss_family)
-        return find_error(endpoint, "one side has an IPv4 address, the other IPv6: name a GID");
+        return find_error(endpoint, KOFN_GONE,
+                          "one side has an IPv4 address, the other IPv6: name a GID");
     if (rdma_resolve_addr(id, own ? (struct sockaddr *)&from : NULL, (struct sockaddr *)&to,
-                          (int)(FIND_NS / KOFN_NS_PER_MS)))
-        return find_error(endpoint, strerror(errno));
-    rc = await(endpoint, RDMA_CM_EVENT_ADDR_RESOLVED);
+                          left_ms(&endpoint->call)))
+        return step_error(endpoint, "its address cannot be resolved", errno);
+    rc = await(endpoint, RDMA_CM_EVENT_ADDR_RESOLVED, "its address is not resolved",
+               ": is it on that network, and awake?");
     if (rc)
         return rc;
-    return kofn__verbs_cm_over(id, port) ? 0
-                                         : find_error(endpoint, "the way there leads over another "
-                                                                "device or port");
+    if (kofn__verbs_cm_over(id, port))
+        return 0;
+    return find_error(endpoint, KOFN_GONE, "the way there leads over another device or port");
 }
 
 static int find_way(struct kofn__verbs_endpoint *endpoint, struct rdma_cm_id *id)
@@ -75,9 +104,10 @@ static int find_way(struct kofn__verbs_endpoint *endpoint, struct rdma_cm_id *id
 
     if (rc)
         return rc;
-    if (rdma_resolve_route(id, (int)(FIND_NS / KOFN_NS_PER_MS)))
-        return find_error(endpoint, strerror(errno));
-    return await(endpoint, RDMA_CM_EVENT_ROUTE_RESOLVED);
+    if (rdma_resolve_route(id, left_ms(&endpoint->call)))
+        return step_error(endpoint, "no route to it can be looked for", errno);
+    return await(endpoint, RDMA_CM_EVENT_ROUTE_RESOLVED, "no route to it is found",
+                 ": subnet manager, routes");
 }
 
 /* ---- confirming ---- */
@@ -127,18 +157,19 @@ static void *run(void *arg)
 {
     struct kofn__verbs_endpoint *endpoint = arg;
     struct kofn__verbs_call *call = &endpoint->call;
-    uint64_t deadline = kofn_now_ns() + endpoint->port.peer_limit, now;
+    uint64_t now;
     uint32_t confirmed = 0;
     int rc = 0;
 
     while (!rc && confirmed < KOFN__VERBS_PAIRS) {
         now = kofn_now_ns();
-        rc = take(endpoint, KOFN_MIN(deadline, now + LOOK_NS), &confirmed);
-        if (rc == KOFN_AGAIN && now < deadline && !__atomic_load_n(&call->stop, __ATOMIC_RELAXED))
+        rc = take(endpoint, KOFN_MIN(call->deadline, now + LOOK_NS), &confirmed);
+        if (rc == KOFN_AGAIN && now < call->deadline &&
+            !__atomic_load_n(&call->stop, __ATOMIC_RELAXED))
             rc = 0;
     }
     if (rc == KOFN_AGAIN)
-        snprintf(call->why, sizeof(call->why), "it has not answered in time");
+        put_late(call, "it has not answered the call", "");
     call->rc = rc;
     return NULL;
 }
@@ -158,7 +189,7 @@ static int prepare(struct kofn__verbs_endpoint *endpoint, uint32_t which)
         return rc;
     error = kofn__verbs_cm_init(&endpoint->port, endpoint->lanes[which].qp, call->ids[which],
                                 KOFN__VERBS_HUB_ACCESS);
-    return error ? find_error(endpoint, strerror(error)) : 0;
+    return error ? step_error(endpoint, "a queue pair for it cannot be made ready", error) : 0;
 }
 
 static int connect_lane(struct kofn__verbs_endpoint *endpoint, uint32_t which)
@@ -171,16 +202,21 @@ static int connect_lane(struct kofn__verbs_endpoint *endpoint, uint32_t which)
     param = kofn__verbs_cm_param(&endpoint->port, &call->ours, &endpoint->offer.end, which);
     param.private_data = &greeting;
     param.private_data_len = sizeof(greeting);
-    return rdma_connect(call->ids[which], &param) ? find_error(endpoint, strerror(errno)) : 0;
+    if (rdma_connect(call->ids[which], &param))
+        return step_error(endpoint, "it cannot be called", errno);
+    return 0;
 }
 
-int kofn__verbs_call(struct kofn__verbs_endpoint *endpoint, const struct kofn__verbs_end *ours)
+int kofn__verbs_call(struct kofn__verbs_endpoint *endpoint, const struct kofn__verbs_end *ours,
+                     uint64_t deadline)
 {
     struct kofn__verbs_call *call = &endpoint->call;
     sigset_t all, before;
     int rc = 0;
 
     call->ours = *ours;
+    call->began = kofn_now_ns();
+    call->deadline = deadline ? deadline : kofn_deadline(call->began, endpoint->port.peer_limit);
     call->channel = kofn__verbs_cm_channel();
     if (!call->channel)
         return kofn_error_errno(endpoint->endpoint.log,
@@ -212,7 +248,7 @@ bool kofn__verbs_call_failed(struct kofn__verbs_endpoint *endpoint)
     pthread_join(call->thread, NULL);
     call->running = false;
     if (call->rc)
-        find_error(endpoint, call->why);
+        find_error(endpoint, call->rc == KOFN_AGAIN ? KOFN_TIMEOUT : KOFN_GONE, call->why);
     endpoint->failed = call->rc;
     return endpoint->failed;
 }

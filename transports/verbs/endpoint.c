@@ -176,7 +176,8 @@ static void fill_answer(struct kofn__verbs_endpoint *endpoint, struct kofn__verb
 }
 
 /* From here on the hub may write; it will, once it has the answer. */
-static int connect_hub(struct kofn__verbs_endpoint *endpoint, struct kofn__verbs_offer *answer)
+static int connect_hub(struct kofn__verbs_endpoint *endpoint, struct kofn__verbs_offer *answer,
+                       uint64_t deadline)
 {
     const char *why = "";
     int rc;
@@ -186,7 +187,7 @@ static int connect_hub(struct kofn__verbs_endpoint *endpoint, struct kofn__verbs
                           endpoint->endpoint.rank, why);
     fill_answer(endpoint, answer);
     if (endpoint->offer.connect == KOFN__VERBS_RDMACM)
-        rc = kofn__verbs_call(endpoint, &answer->end);
+        rc = kofn__verbs_call(endpoint, &answer->end, deadline);
     else
         rc = kofn__verbs_connect(&endpoint->port, endpoint->lanes, &answer->end,
                                  &endpoint->offer.end, KOFN__VERBS_HUB_ACCESS,
@@ -205,7 +206,7 @@ static int open_all(struct kofn__verbs_endpoint *endpoint, const struct kofn_end
                                     attr->log);
     rc = rc ? rc : map_memory(endpoint);
     rc = rc ? rc : open_queues(endpoint);
-    return rc ? rc : connect_hub(endpoint, answer);
+    return rc ? rc : connect_hub(endpoint, answer, attr->deadline);
 }
 
 int kofn__verbs_endpoint_open(const struct kofn_endpoint_attr *attr, const struct kofn_offer *in,

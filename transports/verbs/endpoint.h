@@ -23,6 +23,7 @@ struct kofn__verbs_call {
     struct rdma_event_channel *channel;
     struct rdma_cm_id *ids[KOFN__VERBS_PAIRS];
     struct kofn__verbs_end ours;
+    uint64_t began, deadline;          /* of all its steps together */
     pthread_t thread;                  /* confirms what the hub accepts */
     bool running;                      /* it has been started, and not been joined */
     bool stop;                         /* it is to end */
@@ -73,9 +74,11 @@ kofn__verbs_line(const struct kofn__verbs_endpoint *endpoint)
 /* ---- call.c ---- */
 
 /* Calls the hub, and leaves a thread behind that makes the connection ready when the hub has
- * accepted. Queue pairs can be given receive requests then. Logged.
+ * accepted. Queue pairs can be given receive requests then. The way is to be found, and the hub to
+ * accept, before @deadline; 0 = in the peer's time-out. Logged.
  */
-int kofn__verbs_call(struct kofn__verbs_endpoint *endpoint, const struct kofn__verbs_end *ours);
+int kofn__verbs_call(struct kofn__verbs_endpoint *endpoint, const struct kofn__verbs_end *ours,
+                     uint64_t deadline);
 
 /* The rare part of kofn__verbs_endpoint_gone(). */
 bool kofn__verbs_call_failed(struct kofn__verbs_endpoint *endpoint);
