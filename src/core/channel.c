@@ -149,8 +149,12 @@ static int flush(struct kofn_channel *channel)
 
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return errno == EAGAIN ? KOFN_AGAIN : KOFN_GONE;
+        if (n < 0 && errno == EAGAIN)
+            return KOFN_AGAIN;
+        if (n < 0) {
+            channel->error = channel->error ? channel->error : errno;
+            return KOFN_GONE;
+        }
         channel->out_left -= (uint32_t)n;
     }
     return 0;
@@ -172,6 +176,40 @@ static int send_frame(struct kofn_channel *channel, const struct kofn_wire *mess
     return KOFN_AGAIN;
 }
 
+/* How a connection has come to its end, for @error of the network; 0, and what sending to one that
+ * has been closed says, are an end in order.
+ */
+static const char *text_of_end(int error)
+{
+    switch (error) {
+    case 0:
+    case EPIPE:
+        return "its process has ended, or closed its connection";
+    case ETIMEDOUT:
+        return "its host does not answer any more";
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+    case ENETUNREACH:
+    case ENETDOWN:
+        return "its host cannot be reached any more";
+    case ECONNRESET:
+        return "its connection was reset";
+    default:
+        return "its connection has failed";
+    }
+}
+
+/* A kernel tells an error once, to whoever asks first: if a send has been told of it, nothing but
+ * the end is left to be received.
+ */
+static int end(struct kofn_channel *channel, int error, const char **reason)
+{
+    error = error ? error : channel->error;
+    *reason = text_of_end(error);
+    channel->ended = !error || error == EPIPE;
+    return KOFN_GONE;
+}
+
 static int receive_frame(struct kofn_channel *channel, struct kofn_wire *message,
                          const char **reason)
 {
@@ -185,13 +223,8 @@ static int receive_frame(struct kofn_channel *channel, struct kofn_wire *message
             continue;
         if (n < 0 && errno == EAGAIN)
             return KOFN_AGAIN;
-        *reason = n == 0                ? "its process has ended, or closed its connection"
-                  : errno == ETIMEDOUT  ? "its host does not answer any more"
-                  : errno == ECONNRESET ? "its connection was reset"
-                                        : "its connection has failed";
-        channel->ended = n == 0;
         if (n <= 0)
-            return KOFN_GONE;
+            return end(channel, n ? errno : 0, reason);
         frame->filled += (uint32_t)n;
     }
     *reason = "not a message of kofn";

@@ -42,6 +42,7 @@ struct kofn_channel {
     uint32_t pid;          /* of the process at the other end, as the kernel says */
     struct kofn_path path; /* over a network: where its ends are */
     bool ended;            /* the other side has closed it, in order */
+    int error;             /* of the network, that sending has met with; 0 = none */
     struct kofn_frame in;  /* over a network: a message that has not come to its end */
     uint32_t out_left;     /* bytes at the end of `out` that have not gone out */
     uint32_t out_length;

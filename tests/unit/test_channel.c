@@ -5,6 +5,8 @@
 #include <CUnit/TestDB.h>
 #include <dirent.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -293,6 +295,45 @@ static void test_ends(void)
             kofn_channel_receive(pair.server, kofn_now_ns() + PATIENCE, &message, NULL, &reason),
             KOFN_GONE);
         CU_ASSERT_PTR_NOT_NULL(strstr(reason, "ended, or closed"));
+        CU_ASSERT_EQUAL(pair.server->ended, addresses[i] != NULL);
+        pair_close(&pair);
+    }
+}
+
+/* A kernel tells an error of the network once. If it has been told to a send, what is received is
+ * an end all the same, but no other side has closed anything: here one resets its connection, and
+ * one takes nothing more, as a host that has lost its power.
+ */
+static void test_errors_that_sends_have_met(void)
+{
+    struct kofn_wire alive = {.type = KOFN_WIRE_ALIVE}, message;
+    const char *reason;
+    struct pair pair;
+
+    for (int silent = 0; silent < 2; silent++) {
+        struct pollfd failed = {.events = 0};
+        int one_ms = 1, rc;
+
+        pair_open(&pair, "tcp:127.0.0.1:0");
+        failed.fd = pair.server->fd;
+        if (silent) {
+            while (!(rc = kofn_channel_send(pair.server, &alive, NULL))) {
+            }
+            CU_ASSERT_EQUAL(rc, KOFN_AGAIN);
+            CU_ASSERT_EQUAL(
+                setsockopt(failed.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &one_ms, sizeof(one_ms)), 0);
+        } else {
+            CU_ASSERT_EQUAL(kofn_channel_send(pair.server, &alive, NULL), 0);
+            kofn_channel_close(pair.worker); /* with a message unread */
+            pair.worker = NULL;
+        }
+        CU_ASSERT_EQUAL(poll(&failed, 1, (int)(PATIENCE / KOFN_NS_PER_MS)), 1);
+        CU_ASSERT_EQUAL(kofn_channel_send(pair.server, &alive, NULL), KOFN_GONE);
+        CU_ASSERT_EQUAL(kofn_channel_send(pair.server, &alive, NULL), KOFN_GONE);
+        CU_ASSERT_EQUAL(kofn_channel_receive(pair.server, 0, &message, NULL, &reason), KOFN_GONE);
+        CU_ASSERT_STRING_EQUAL(reason, silent ? "its host does not answer any more"
+                                              : "its connection was reset");
+        CU_ASSERT_FALSE(pair.server->ended);
         pair_close(&pair);
     }
 }
@@ -454,6 +495,7 @@ void kofn_suite_channel(void)
     CU_add_test(suite, "wrong lengths", test_wrong_lengths);
     CU_add_test(suite, "a peer that does not read", test_a_peer_that_does_not_read);
     CU_add_test(suite, "ends", test_ends);
+    CU_add_test(suite, "errors that sends have met", test_errors_that_sends_have_met);
     CU_add_test(suite, "last words", test_last_words);
     CU_add_test(suite, "connecting ends", test_connecting_ends);
     CU_add_test(suite, "early", test_early);
