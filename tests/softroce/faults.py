@@ -54,6 +54,7 @@ def wait_gone(job, counts, ranks=SECOND):
     for rank in ranks:
         host, wait_for, left = found[rank][2], int(found[rank][5]), int(found[rank][6])
         expect(host == job.host(rank).name, f"rank {rank} is said to be on {host}: {found[rank][0]}")
+        expect("ended" not in found[rank][4], f"nobody has closed anything: {found[rank][0]}")
         expect(wait_for <= left < WORKERS, f"K is more than there are workers left: {found[rank][0]}")
     expect(any(int(m[6]) == WORKERS - len(ranks) for m in found.values()), f"others were missed: {job.serving.text()}")
 
