@@ -17,7 +17,7 @@ struct kofn_manners {
     bool eager;    /* it publishes while its round is open; else what the close asks for */
     bool keeps;    /* its publications are kept to be read */
     bool waits;    /* after U local updates, for the next model */
-    bool fetches;  /* it takes the newest model whenever it has published */
+    bool fetches;  /* it takes the newest model whenever it has published, be it the same */
     bool each;     /* its publications carry what is new, not all of the round */
     bool partial, stale, cancels, ahead; /* as in algorithm.h */
 };
@@ -45,19 +45,20 @@ static inline bool kofn_manners_over(const struct kofn_manners *manners, struct 
 }
 
 /* May it take the model of the round that @gate has opened? One behind its own; where no round is
- * too old, the newest at once, or once what it sent last has been merged and so @released; where it
- * is ahead, the one that its own round began without.
+ * too old, once what it sent last is in a sum, or in a model, and so @released: who took one before
+ * would miss its own last update, which the paper's workers never do; where it is ahead, the one
+ * that its own round began without.
  */
 static inline bool kofn_manners_may_take(const struct kofn_manners *manners, struct kofn_gate gate,
                                          uint32_t round, bool released)
 {
     if (gate.state != KOFN_GATE_OPEN)
         return false;
-    if (manners->stale && manners->waits)
-        return gate.round > round && released;
+    if (manners->fetches)
+        return released;
     if (manners->ahead && round)
         return gate.round >= round;
-    return manners->fetches || gate.round > round;
+    return gate.round > round && (!manners->stale || released);
 }
 
 /* How many local updates are worth a publication. */

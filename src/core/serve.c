@@ -149,7 +149,10 @@ static void take_in(struct kofn_server *server, uint32_t rank, const struct kofn
     case KOFN_VERDICT_ADD:
         note_late(server, rank, stamp, KOFN_OUTCOME_MERGED);
         server->late_loss += (double)stamp->loss * (stamp->updates - stamp->from);
-        break;
+        if (server->round.phase == KOFN_PHASE_OPEN)
+            break;
+        peer->released = stamp->sequence; /* its worker hears of it with the model that it made */
+        return;
     case KOFN_VERDICT_LATE:
         note_late(server, rank, stamp, KOFN_OUTCOME_LATE);
         server->late_loss += (double)stamp->loss * (stamp->updates - stamp->from);

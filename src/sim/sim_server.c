@@ -58,6 +58,12 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn
     case KOFN_VERDICT_KEPT:
         return;
     case KOFN_VERDICT_ADD:
+        sim->loss_sum += (double)stamp->loss * (stamp->updates - stamp->from);
+        receipt(sim, rank, stamp);
+        if (sim->instant || sim->round.phase == KOFN_PHASE_OPEN)
+            break;
+        worker->granted = sequence; /* its worker hears of it with the model that it made */
+        return;
     case KOFN_VERDICT_LATE:
         sim->loss_sum += (double)stamp->loss * (stamp->updates - stamp->from);
         receipt(sim, rank, stamp);

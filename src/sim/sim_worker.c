@@ -171,11 +171,12 @@ static bool may_take(const struct kofn_sim *sim, const struct kofn_sim_worker *w
     if (worker->gate_state != KOFN_GATE_OPEN ||
         (sim->instant && sim->round.phase == KOFN_PHASE_READY))
         return false;
-    if (sim->stale && sim->waits)
-        return worker->gate_round > worker->round && worker->released == worker->sequence;
+    if (sim->fetches)
+        return worker->released == worker->sequence;
     if (sim->ahead && worker->round)
         return worker->gate_round >= worker->round;
-    return sim->fetches || worker->gate_round > worker->round;
+    return worker->gate_round > worker->round &&
+           (!sim->stale || worker->released == worker->sequence);
 }
 
 static void begin_round(struct kofn_sim_worker *worker, uint32_t round)

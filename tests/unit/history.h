@@ -9,6 +9,7 @@
 #ifndef KOFN_TESTS_HISTORY_H
 #define KOFN_TESTS_HISTORY_H
 
+#include "algorithms/manners.h"
 #include "base/clock.h"
 #include "base/random.h"
 #include "round/round.h"
@@ -156,11 +157,8 @@ bool history_run(uint64_t seed, enum history_kind kind, struct history_counts *c
 void history_fail(struct history *history, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* What the algorithm of this history lets its workers do, as src/core/worker.h has it. */
-struct history_manners {
-    bool eager, waits, fetches, each, partial, stale, cancels, gradient;
-};
-struct history_manners history_manners(const struct history *history);
+/* What the algorithm of this history lets its workers do. */
+struct kofn_manners history_manners(const struct history *history);
 
 /* Uniform below @bound, 0 for 0; true once in @in; a delay. */
 uint64_t history_below(struct history *history, uint64_t bound);

@@ -129,7 +129,10 @@ static void take_in(struct history *history, uint32_t rank,
         receipt(history, rank, stamp, KOFN_OUTCOME_MERGED);
     else if (verdict == KOFN_VERDICT_REFUSED)
         receipt(history, rank, stamp, KOFN_OUTCOME_REFUSED);
-    release(history, rank, stamp->sequence);
+    if (verdict == KOFN_VERDICT_ADD && round->phase != KOFN_PHASE_OPEN)
+        peer->released = stamp->sequence; /* its worker hears of it with the model */
+    else
+        release(history, rank, stamp->sequence);
 }
 
 static void drain(struct history *history, uint32_t rank)

@@ -12,33 +12,24 @@ static uint64_t arrival_time(struct history *history, uint64_t *last, uint64_t m
     return *last;
 }
 
-struct history_manners history_manners(const struct history *history)
+/* No bytes are moved, and so nothing is read: what would be is sent when the round has closed. Nor
+ * is anybody ahead: who would be takes every model here, for the rounds it is all one.
+ */
+struct kofn_manners history_manners(const struct history *history)
 {
     const struct kofn_algorithm *algorithm = history->round.config.algorithm;
+    bool eager = history->round.config.publish == KOFN_PUBLISH_EAGER;
+    uint32_t told = kofn_algorithm_manners(algorithm) & ~(uint32_t)KOFN_MANNER_AHEAD;
 
-    return (struct history_manners){
-        .eager = history->round.config.publish == KOFN_PUBLISH_EAGER,
-        .waits = algorithm->worker_may == KOFN_WORKER_WAITS,
-        .fetches = algorithm->worker_may == KOFN_WORKER_FETCHES,
-        .each = kofn_algorithm_adds(algorithm),
-        .partial = algorithm->partial,
-        .stale = algorithm->stale,
-        .cancels = algorithm->cancels,
-        .gradient = algorithm->payload == KOFN_PAYLOAD_GRADIENT,
-    };
-}
-
-static bool ended(const struct history_worker *worker)
-{
-    return worker->gate.state == KOFN_GATE_END || worker->gate.state == KOFN_GATE_EVICTED;
+    return kofn_manners_make(algorithm->payload, eager ? KOFN_PUBLISH_EAGER : KOFN_PUBLISH_ON_CLOSE,
+                             algorithm->worker_may, told);
 }
 
 static bool over(const struct history *history, const struct history_worker *worker)
 {
-    if (history->round.config.algorithm->stale) /* nobody is cut off */
-        return ended(worker);
-    return worker->gate.round > worker->round || ended(worker) ||
-           (worker->gate.round == worker->round && worker->gate.state == KOFN_GATE_CLOSED);
+    struct kofn_manners manners = history_manners(history);
+
+    return kofn_manners_over(&manners, worker->gate, worker->round);
 }
 
 static bool credit(const struct history_worker *worker)
@@ -127,11 +118,10 @@ static uint64_t settled_publication(const struct history_worker *worker, uint32_
 static bool publish_late(struct history *history, uint32_t rank)
 {
     struct history_worker *worker = &history->workers[rank];
-    struct history_manners manners = history_manners(history);
+    struct kofn_manners manners = history_manners(history);
     uint32_t updates;
 
-    if (worker->late_sent || !worker->updates || manners.cancels || manners.each ||
-        (manners.gradient && worker->published))
+    if (worker->late_sent || !kofn_manners_late(&manners, worker->updates, worker->published))
         return true;
     settled_publication(worker, &updates);
     if (updates == worker->updates)
@@ -161,24 +151,18 @@ static void compute(struct history *history, uint32_t rank)
 /* Has the closed round work of this worker that the server waits for? */
 static bool owed(const struct history *history, const struct history_worker *worker)
 {
-    const struct kofn_round_config *config = &history->round.config;
-    uint32_t least = config->algorithm->partial ? 1 : config->local_steps;
+    struct kofn_manners manners = history_manners(history);
 
-    return config->publish != KOFN_PUBLISH_EAGER && worker->gate.round == worker->round &&
-           worker->gate.state == KOFN_GATE_CLOSED && worker->updates >= least && !worker->published;
+    return kofn_manners_owed(&manners, worker->gate, worker->round, worker->updates,
+                             worker->published, history->round.config.local_steps);
 }
 
-/* worker.c, may_take() */
 static bool may_take(const struct history *history, const struct history_worker *worker)
 {
-    struct history_manners manners = history_manners(history);
+    struct kofn_manners manners = history_manners(history);
 
-    if (worker->gate.state != KOFN_GATE_OPEN)
-        return false;
-    if (manners.stale && manners.waits)
-        return worker->gate.round > worker->round &&
-               worker->gate.released == worker->sequence % 256;
-    return manners.fetches || worker->gate.round > worker->round;
+    return kofn_manners_may_take(&manners, worker->gate, worker->round,
+                                 worker->gate.released == worker->sequence % 256);
 }
 
 static void begin_round(struct history *history, struct history_worker *worker)
@@ -197,7 +181,7 @@ static void take(struct history *history, uint32_t rank)
     struct history_worker *worker = &history->workers[rank];
 
     worker->activity = ACTIVITY_WAITS;
-    if (ended(worker)) {
+    if (kofn_gate_ended(worker->gate)) {
         history_worker_leave(history, rank, true);
         return;
     }
@@ -214,32 +198,32 @@ static void take(struct history *history, uint32_t rank)
     compute(history, rank);
 }
 
-/* worker.c, is_last() */
 static bool is_last(const struct history *history, const struct history_worker *worker)
 {
-    struct history_manners manners = history_manners(history);
-    uint32_t new = manners.each ? worker->updates - worker->published : worker->updates;
+    struct kofn_manners manners = history_manners(history);
 
-    return (manners.waits || manners.each) && new >= history->round.config.local_steps;
+    return kofn_manners_last(&manners, worker->updates, worker->published,
+                             history->round.config.local_steps);
 }
 
 /* kofn_worker_report(); false if those who wait anyway have to wait for their credit first. */
-static bool report(struct history *history, uint32_t rank)
+static bool report(struct history *history, uint32_t rank, bool last)
 {
     struct history_worker *worker = &history->workers[rank];
-    struct history_manners manners = history_manners(history);
+    struct kofn_manners manners = history_manners(history);
     bool is_over = over(history, worker);
+    enum kofn_deed deed = kofn_manners_deed(&manners, last, is_over);
 
-    if (is_last(history, worker) && manners.eager) {
+    if (deed == KOFN_DEED_LAST) {
         if (!manners.gradient && is_over)
             return true;
         if (!credit(worker))
-            return ended(worker);
+            return kofn_gate_ended(worker->gate);
         publish_all(history, rank);
-    } else if (manners.eager && manners.partial && !is_over && credit(worker)) {
+    } else if (deed == KOFN_DEED_PUBLISH && credit(worker)) {
         publish(history, rank, 0);
     } else {
-        history->counts.skipped += manners.eager && manners.partial && !is_over;
+        history->counts.skipped += deed == KOFN_DEED_PUBLISH;
         send_beat(history, rank);
     }
     return true;
@@ -263,14 +247,14 @@ static void finish(struct history *history, uint32_t rank)
 static void go_on(struct history *history, uint32_t rank)
 {
     struct history_worker *worker = &history->workers[rank];
-    struct history_manners manners = history_manners(history);
-    bool last = is_last(history, worker) && (manners.waits || manners.fetches);
+    struct kofn_manners manners = history_manners(history);
+    bool last = is_last(history, worker);
 
-    if (!report(history, rank)) {
+    if (!report(history, rank, last)) {
         worker->activity = ACTIVITY_STARVES;
         return;
     }
-    if (last || over(history, worker))
+    if (kofn_manners_done(&manners, last, over(history, worker)))
         take(history, rank);
     else
         compute(history, rank);

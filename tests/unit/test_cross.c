@@ -23,6 +23,7 @@ struct closed {
     uint32_t wait_for;
     uint32_t updates[ENGINE_WORKERS];
     double weight[ENGINE_WORKERS];
+    double staleness;
 };
 
 struct job {
@@ -110,8 +111,10 @@ static void simulate(const struct job *job, uint64_t seed, struct log *log)
     attr.closed = note_simulated;
     attr.arg = log;
     sim = sim_open(&attr);
-    while (log->count < ROUNDS)
+    while (log->count < ROUNDS) {
         sim_next(sim, &report);
+        log->rounds[log->count - 1].staleness = report.staleness;
+    }
     kofn_sim_close(sim);
 }
 
@@ -201,10 +204,12 @@ static void happen(struct script *script, struct log *log)
         script->due[next] = KOFN_FOREVER;
     for (int again = 0; again < 4; again++) {
         engine_deliver(&script->engine);
+        take_all(script); /* what has been sent is not in a model yet */
         if (!engine_step(&script->engine, &report)) {
             if (log->count < ROUNDS) {
                 read_model(script, &log->rounds[log->count]);
                 log->rounds[log->count].wait_for = report.wait_for;
+                log->rounds[log->count].staleness = report.staleness;
             }
             log->count++;
             skip_unmerged(script);
@@ -262,6 +267,8 @@ static void compare(const struct job *job, uint64_t seed)
     act(job, seed, &real);
     for (uint32_t i = 0; i < ROUNDS; i++)
         CU_ASSERT_EQUAL(simulated.rounds[i].wait_for, real.rounds[i].wait_for);
+    for (uint32_t i = 0; i < ROUNDS; i++)
+        CU_ASSERT_DOUBLE_EQUAL(simulated.rounds[i].staleness, real.rounds[i].staleness, 1e-6);
     CU_ASSERT_EQUAL(!kofn_algorithm_find(job->algorithm)->adapt,
                     real.rounds[0].wait_for == real.rounds[ROUNDS - 1].wait_for); /* it grows */
     for (uint32_t i = 0; i < ROUNDS; i++)

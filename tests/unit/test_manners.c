@@ -70,10 +70,13 @@ static void check_next(const struct situation *at)
     if (at->gate.state == KOFN_GATE_OPEN && at->gate.round < at->round)
         CU_ASSERT_EQUAL(kofn_manners_may_take(&at->manners, at->gate, at->round, true),
                         at->manners.fetches);
+    if (at->manners.stale)
+        CU_ASSERT_FALSE(kofn_manners_may_take(&at->manners, at->gate, at->round, false));
 }
 
-/* The model of a round that has opened may be taken by whoever is behind it, once what it sent has
- * been released; only who fetches takes models whatever round it is in.
+/* The model of a round that has opened may be taken by whoever is behind it; of those who may be
+ * stale, once what they sent has been released. Only who fetches takes models whatever round it is
+ * in.
  */
 static void test_who_is_behind_may_take(void)
 {
