@@ -36,14 +36,18 @@ static void find_weakest(struct kofn_forecast *forecast)
     }
 }
 
-/* Where nobody is late nothing was merged but what was finished and in time. */
+/* Where nobody is late nothing was merged but what was finished and in time. Of an infinite number
+ * a simulation has only seen some.
+ */
 static void derive(const struct kofn_case *job, struct kofn_forecast *forecast)
 {
-    if (isfinite(forecast->merged_per_second))
-        return;
-    forecast->merged_per_second =
-        forecast->value[KOFN_UPDATES] * job->workers / forecast->value[KOFN_ROUND_TIME];
-    forecast->bias = 0; /* all workers are alike */
+    bool simulated = isfinite(forecast->merged_per_second);
+
+    if (!simulated || isinf(forecast->value[KOFN_UPDATES]))
+        forecast->merged_per_second =
+            forecast->value[KOFN_UPDATES] * job->workers / forecast->value[KOFN_ROUND_TIME];
+    if (!simulated)
+        forecast->bias = 0; /* all workers are alike */
 }
 
 int kofn_forecast_simulated(const struct kofn_case *job, const struct kofn_effort *effort,

@@ -364,6 +364,26 @@ static bool diverges(const struct kofn_case *job)
     return job->delay->second * among <= 1;
 }
 
+/* Whoever goes on until its round closes, with a time that is drawn once a round and may be as
+ * short as can be, does an infinite number of updates in the mean, whatever networks and stragglers
+ * do; and sends as many, where nothing holds it up.
+ */
+static void ask_endless(struct question *question)
+{
+    const struct kofn_case *job = question->job;
+
+    if (!question->per_round || job->algorithm->worker_may != KOFN_WORKER_CONTINUES ||
+        job->algorithm->peers || job->wait_for < 2 ||
+        kofn_distribution_low(&question->update) > 0 || job->publish_ns > 0)
+        return;
+    set_exact(question, KOFN_UPDATES, INFINITY);
+    if (job->publish == KOFN_PUBLISH_EAGER && !job->conf->latency && !(job->conf->bandwidth > 0) &&
+        !(job->conf->ingest > 0)) {
+        set_exact(question, KOFN_PUBLICATIONS, INFINITY);
+        set_exact(question, KOFN_BYTES, INFINITY);
+    }
+}
+
 void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *forecast)
 {
     struct question question = {
@@ -372,7 +392,10 @@ void kofn_forecast_theory(const struct kofn_case *job, struct kofn_forecast *for
 
     if (diverges(job))
         set_exact(&question, KOFN_ROUND_TIME, INFINITY);
-    if (!applies(job) || !distribution_of(job->delay, &question.update))
+    if (!distribution_of(job->delay, &question.update))
+        return;
+    ask_endless(&question);
+    if (!applies(job))
         return;
     for (size_t i = 0; i < KOFN_ARRAY_SIZE(known); i++)
         if (!strcmp(known[i].name, name))

@@ -311,6 +311,35 @@ static void test_fixed_points(void)
     CU_ASSERT(isnan(kofn_bias(pull, 3)));
 }
 
+/* Times that are drawn once a round and can be as short as can be: the mean number of updates is
+ * infinite, be there a straggler or a network, which keeps the publications finite.
+ */
+static void test_endless_updates(void)
+{
+    static const struct row jobs[] = {
+        {"stsyn", "exp:1ms@round", 4, 2, 5, 0, 0, 0, 0, 0},
+        {"stsyn", "exp:1ms@round", 4, 2, 5, 0, 0, 0, KOFN_NS_PER_MS, 0},
+        {"stsyn", "uniform:1ms,2ms@round", 4, 2, 5, 0, 0, 0, KOFN_NS_PER_MS, 0},
+    };
+    struct kofn_straggler slow = {.rank = 1, .factor = 3, .to_ns = KOFN_FOREVER};
+    struct kofn_forecast forecast;
+    struct job job;
+
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(jobs); i++) {
+        open_job(&jobs[i], &job);
+        job.terms.stragglers = &slow;
+        job.terms.straggler_count = 1;
+        CU_ASSERT_EQUAL(
+            kofn_forecast(&job.job, &(struct kofn_effort){.events = 1000}, NULL, &forecast), 0);
+        CU_ASSERT_EQUAL(!!isinf(forecast.value[KOFN_UPDATES]), i < 2);
+        CU_ASSERT_EQUAL(!!isinf(forecast.merged_per_second), i < 2);
+        CU_ASSERT_EQUAL(!!isinf(forecast.value[KOFN_PUBLICATIONS]), i < 1);
+        CU_ASSERT_EQUAL(!!isinf(forecast.value[KOFN_BYTES]), i < 1);
+        CU_ASSERT(isfinite(forecast.value[KOFN_ROUND_TIME]));
+        kofn_delay_close(&job.delay);
+    }
+}
+
 void kofn_suite_forecast(void)
 {
     CU_pSuite suite = CU_add_suite("forecast", NULL, NULL);
@@ -320,6 +349,7 @@ void kofn_suite_forecast(void)
     CU_add_test(suite, "a ring", test_ring);
     CU_add_test(suite, "what is lost between peers", test_lost_between_peers);
     CU_add_test(suite, "round times without a mean", test_infinite);
+    CU_add_test(suite, "endless updates", test_endless_updates);
     CU_add_test(suite, "the bias of a straggler", test_bias_of_straggler);
     CU_add_test(suite, "fixed points of averaging", test_fixed_points);
 }
