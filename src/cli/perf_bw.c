@@ -2,14 +2,10 @@
  * has arrived. Timed at the worker, from the last release of the warm-up to the last of all: what
  * is on its way at both ends of that time is the same, so filling the way is not counted.
  */
-#include <time.h>
-
 #include "base/clock.h"
 #include "cli/perf.h"
 
 #define SECOND 1e9
-#define NAP_MIN_NS UINT64_C(20000) /* of a server that sleeps: until it looks again */
-#define NAP_MAX_NS UINT64_C(2000000)
 #define SPANS 10u      /* parts of the time, of which the best is the peak */
 #define SPAN_WINDOWS 4 /* a part has as many windows of credits: releases come in bunches */
 
@@ -57,57 +53,14 @@ static int stream(struct kofn_perf_link *link, const struct kofn_perf_order *ord
     return rc;
 }
 
-/* ---- the server ---- */
-
-/* How long a server that sleeps is to look away next, if it did so for @nap and has found @count
- * publications in @depth buffers: half of them is best, then the worker has the other half.
- */
-static uint64_t next_nap(uint64_t nap, int count, uint32_t depth)
-{
-    uint32_t found = 2 * (uint32_t)count;
-
-    if (found > depth)
-        return KOFN_MAX(nap / 2, NAP_MIN_NS);
-    return found < depth ? KOFN_MIN(nap + nap / 4, NAP_MAX_NS) : nap;
-}
-
-/* Waits for publications as kofn_perf_collect() does, and is woken by none of them: as long as
- * there are free buffers nothing waits for their release.
- */
-static int collect_at_leisure(struct kofn_perf_link *link, struct kofn_arrival *arrivals, int max,
-                              uint64_t *nap)
-{
-    const struct kofn_transport_ops *ops = link->conf->ops;
-    uint64_t began = kofn_now_ns(), next = began + KOFN_PERF_SLICE_NS, now;
-    int count = 0, rc = 0;
-
-    while (!count && !rc) {
-        nanosleep(&(struct timespec){.tv_nsec = (long)*nap}, NULL);
-        rc = ops->hub_wait(link->hub, 0); /* for nothing: what the hub sends goes on */
-        count = rc ? 0 : ops->hub_poll(link->hub, arrivals, max);
-        if (count < 0)
-            return count;
-        *nap = next_nap(*nap, count, link->geometry.depth);
-        now = kofn_now_ns();
-        if (rc || count || now < next)
-            continue;
-        next = now + KOFN_PERF_SLICE_NS;
-        rc = kofn_perf_overdue(link, began);
-    }
-    return rc ? rc : count;
-}
-
 static int release_all(struct kofn_perf_link *link, const struct kofn_perf_order *order)
 {
-    uint64_t all = order->warm_up + order->iterations, nap = NAP_MIN_NS;
+    uint64_t all = order->warm_up + order->iterations;
     struct kofn_arrival arrivals[KOFN_DEPTH_MAX];
-    int max = KOFN_ARRAY_SIZE(arrivals);
 
     for (uint64_t done = 0; done < all;) {
-        int count = link->conf->sleeps ? collect_at_leisure(link, arrivals, max, &nap)
-                                       : kofn_perf_collect(link, arrivals, max);
+        int count = kofn_perf_collect(link, arrivals, KOFN_ARRAY_SIZE(arrivals)), rc;
         struct kofn_gate gate = {.round = 1, .state = KOFN_GATE_OPEN};
-        int rc;
 
         if (count < 0)
             return count;
@@ -119,8 +72,6 @@ static int release_all(struct kofn_perf_link *link, const struct kofn_perf_order
     }
     return 0;
 }
-
-/* ---- the worker's report ---- */
 
 static double bandwidth(uint64_t publications, uint64_t bytes, uint64_t ns)
 {
