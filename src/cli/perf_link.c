@@ -239,7 +239,9 @@ int kofn_perf_await_credit(struct kofn_perf_link *link, uint64_t sequence)
         }
         if (link->conf->sleeps || spin(&turns))
             rc = look_after(link, kofn_now_ns(), &began, &next);
-        rc = rc ? rc : ops->endpoint_wait(link->endpoint, word, link->conf->sleeps ? next : 0);
+        if (rc)
+            return rc;
+        rc = ops->endpoint_wait(link->endpoint, word, link->conf->sleeps ? next : 0);
         if (rc && rc != KOFN_INTERRUPTED)
             return rc;
     }

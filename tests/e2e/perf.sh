@@ -79,7 +79,7 @@ for transport in shm tcp; do
         serve lat "$@" --timeout 60s
         timeout -s KILL 100 "$kofn" perf lat "$@" --timeout 60s -p $port -n 20000 -s 8,16M localhost >client.out 2>client.err &
         client=$!
-        until [ "$(wc -l <client.out)" -ge 2 ]; do kill -0 $client || fail "killed: $(cat client.err)"; done
+        until_says '^ *8 ' client.out $client
         [ $victim = client ] && dead=$client alive=$server || { dead=$server alive=$client; }
         # the process is a child of timeout(1), which ends with it
         kill -KILL "$(ps -o pid= --ppid "$dead")"
@@ -91,6 +91,20 @@ for transport in shm tcp; do
         grep -q '^kofn: ' $survivor.err || fail "killed $victim: $(cat $survivor.err)"
     done
 done
+
+# SIGTERM ends a client that waits for buffers, too, whatever the server does: nothing, here
+serve bw --transport shm -F --timeout 60s
+timeout -s KILL 100 "$kofn" perf bw --transport shm -F --timeout 60s -p $port -n 1000000 -s 8,1M localhost >client.out 2>client.err &
+client=$!
+until_says '^ *8 ' client.out $client
+stopped=$(ps -o pid= --ppid $server)
+kill -STOP "$stopped"
+kill -TERM "$(ps -o pid= --ppid $client)"
+wait $client
+status=$?
+kill -KILL "$stopped"
+wait $server
+[ $status -eq 143 ] || fail "SIGTERM, a client: status $status: $(cat client.err)"
 
 # nobody is there
 serve lat --transport tcp --wait 100ms
