@@ -1,6 +1,7 @@
 /* Bandwidth of publications: a worker publishes whenever it has a credit, a server releases what
- * has arrived. Timed at the worker, from the last release of the warm-up to the last of all: what
- * is on its way at both ends of that time is the same, so filling the way is not counted.
+ * has arrived, half of the buffers at a time: the other half is on its way meanwhile. Timed at the
+ * worker, from the last release of the warm-up to the last of all: what is on its way at both ends
+ * of that time is the same, so filling the way is not counted.
  */
 #include "base/clock.h"
 #include "cli/perf.h"
@@ -55,16 +56,19 @@ static int stream(struct kofn_perf_link *link, const struct kofn_perf_order *ord
 
 static int release_all(struct kofn_perf_link *link, const struct kofn_perf_order *order)
 {
-    uint64_t all = order->warm_up + order->iterations;
+    uint64_t all = order->warm_up + order->iterations, released = 0, done;
     struct kofn_arrival arrivals[KOFN_DEPTH_MAX];
 
-    for (uint64_t done = 0; done < all;) {
+    while (released < all) {
         int count = kofn_perf_collect(link, arrivals, KOFN_ARRAY_SIZE(arrivals)), rc;
         struct kofn_gate gate = {.round = 1, .state = KOFN_GATE_OPEN};
 
         if (count < 0)
             return count;
         done = arrivals[count - 1].sequence;
+        if (done < all && done - released < link->geometry.depth / 2)
+            continue;
+        released = done;
         gate.released = (uint32_t)(done % 256);
         rc = link->conf->ops->hub_gate(link->hub, 0, kofn_gate_pack(gate));
         if (rc)
