@@ -78,14 +78,20 @@ double kofn_delay_draw(const struct kofn_delay *delay, uint32_t rank, struct kof
 double kofn_delay_mean(const struct kofn_delay *delay);
 double kofn_delay_cdf(const struct kofn_delay *delay, double ns);
 
-/* The delays of one worker: its random stream, and, with @round, what it has drawn; all of one
- * model. Plain data. */
+#define KOFN_DELAY_AHEAD 15u /* draws a source can hold */
+
+/* The delays of one worker, all of one model: its random stream, and what has been drawn of it but
+ * not been used yet. Draws come many at a time: they are independent, so that the core works at
+ * several at once, and where there are thousands of workers all but a few of their events find what
+ * they need on one line of the cache. Plain data.
+ */
 struct kofn_delay_source {
-    struct kofn_random random;
-    const double *ahead; /* of a trace: the cost that comes next; NULL: not drawn yet */
-    double drawn;        /* ns; negative: nothing yet */
-    uint64_t round;
     uint32_t rank;
+    uint8_t used, filled;           /* of those ahead */
+    double ahead[KOFN_DELAY_AHEAD]; /* ns */
+    struct kofn_random random;
+    double drawn; /* with @round: of that round, ns; negative: nothing yet */
+    uint64_t round;
 };
 
 void kofn_delay_source_init(struct kofn_delay_source *source, uint64_t seed, uint32_t rank);
@@ -93,5 +99,11 @@ void kofn_delay_source_init(struct kofn_delay_source *source, uint64_t seed, uin
 /* The delay of the worker's next local update, which belongs to @round, in ns. */
 double kofn_delay_next(const struct kofn_delay *delay, struct kofn_delay_source *source,
                        uint64_t round);
+
+/* Foresight: the delay of the worker's next local update but @skipped (below KOFN_DELAY_AHEAD), if
+ * all until then belong to @round.
+ */
+double kofn_delay_peek(const struct kofn_delay *delay, struct kofn_delay_source *source,
+                       uint64_t round, uint32_t skipped);
 
 #endif

@@ -161,8 +161,8 @@ void kofn_delay_close(struct kofn_delay *delay)
     delay->samples = NULL;
 }
 
-static const double *draw_sample(const struct kofn_delay_samples *samples, uint32_t rank,
-                                 struct kofn_random *random)
+static double draw_sample(const struct kofn_delay_samples *samples, uint32_t rank,
+                          struct kofn_random *random)
 {
     size_t begin, count;
 
@@ -170,7 +170,7 @@ static const double *draw_sample(const struct kofn_delay_samples *samples, uint3
         rank %= samples->workers;
     begin = samples->begin[rank];
     count = samples->end[rank] - begin;
-    return &samples->cost[begin + kofn_random_below(random, count)];
+    return samples->cost[begin + kofn_random_below(random, count)];
 }
 
 double kofn_delay_draw(const struct kofn_delay *delay, uint32_t rank, struct kofn_random *random)
@@ -192,7 +192,7 @@ double kofn_delay_draw(const struct kofn_delay *delay, uint32_t rank, struct kof
         ns = delay->first + (delay->second - delay->first) * kofn_random_uniform(random);
         break;
     case KOFN_DELAY_TRACE:
-        ns = *draw_sample(delay->samples, rank, random);
+        ns = draw_sample(delay->samples, rank, random);
         break;
     }
     return KOFN_MIN(ns, (double)KOFN_DURATION_MAX);
@@ -281,35 +281,46 @@ void kofn_delay_source_init(struct kofn_delay_source *source, uint64_t seed, uin
     kofn_random_seed(&source->random, seed, kofn_stream_of(KOFN_STREAM_DELAY, rank));
 }
 
-/* What a thousand workers did does not fit into a cache: the cost that comes next is fetched while
- * there is time. The draws are the same as without.
- */
-static double next_sample(const struct kofn_delay *delay, struct kofn_delay_source *source)
+/* Too few draws are left: moves them to the front, and draws as many as there is room for. */
+static void refill(const struct kofn_delay *delay, struct kofn_delay_source *source)
 {
-    const struct kofn_delay_samples *samples = delay->samples;
-    const double *drawn = source->ahead;
+    uint8_t left = 0;
 
-    if (!drawn)
-        drawn = draw_sample(samples, source->rank, &source->random);
-    source->ahead = draw_sample(samples, source->rank, &source->random);
-    __builtin_prefetch(source->ahead);
-    return KOFN_MIN(*drawn, (double)KOFN_DURATION_MAX);
+    while (source->used < source->filled)
+        source->ahead[left++] = source->ahead[source->used++];
+    for (source->used = 0; left < KOFN_DELAY_AHEAD; left++)
+        source->ahead[left] = kofn_delay_draw(delay, source->rank, &source->random);
+    source->filled = left;
 }
 
-static double draw(const struct kofn_delay *delay, struct kofn_delay_source *source)
+static double draw_next(const struct kofn_delay *delay, struct kofn_delay_source *source)
 {
-    return delay->kind == KOFN_DELAY_TRACE ? next_sample(delay, source)
-                                           : kofn_delay_draw(delay, source->rank, &source->random);
+    if (source->used == source->filled)
+        refill(delay, source);
+    return source->ahead[source->used++];
 }
 
 double kofn_delay_next(const struct kofn_delay *delay, struct kofn_delay_source *source,
                        uint64_t round)
 {
     if (!delay->per_round)
-        return draw(delay, source);
+        return draw_next(delay, source);
     if (source->drawn < 0 || source->round != round) {
-        source->drawn = draw(delay, source);
+        source->drawn = draw_next(delay, source);
         source->round = round;
     }
     return source->drawn;
+}
+
+double kofn_delay_peek(const struct kofn_delay *delay, struct kofn_delay_source *source,
+                       uint64_t round, uint32_t skipped)
+{
+    if (delay->per_round) {
+        if (source->drawn >= 0 && source->round == round)
+            return source->drawn;
+        skipped = 0; /* they all take what is drawn first */
+    }
+    if (source->used + skipped >= source->filled)
+        refill(delay, source);
+    return source->ahead[source->used + skipped];
 }

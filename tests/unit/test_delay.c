@@ -185,6 +185,36 @@ static void test_sources(void)
     CU_ASSERT_NOT_EQUAL(kofn_delay_next(&each, &other, 0), first);
 }
 
+/* However far somebody looks ahead, at whatever draw, a source gives what draws one by one from its
+ * stream would have been; with @round, one of them a round.
+ */
+static void test_foresight(void)
+{
+    struct kofn_delay each = parsed("exp:1"), rounds = parsed("exp:1@round");
+    struct kofn_delay_source a, b;
+    struct kofn_random stream, same, looks;
+
+    kofn_delay_source_init(&a, 7, 3);
+    kofn_delay_source_init(&b, 7, 3);
+    kofn_random_seed(&stream, 7, kofn_stream_of(KOFN_STREAM_DELAY, 3));
+    kofn_random_seed(&looks, 1, 1);
+    for (uint64_t round = 0; round < 1000; round++) {
+        uint32_t skipped = (uint32_t)kofn_random_below(&looks, KOFN_DELAY_AHEAD);
+        double ns = 0;
+
+        same = stream;
+        for (uint32_t i = 0; i <= skipped; i++)
+            ns = kofn_delay_draw(&each, 3, &same);
+        if (kofn_random_below(&looks, 2))
+            CU_ASSERT_EQUAL(kofn_delay_peek(&each, &a, round, skipped), ns);
+        ns = kofn_delay_draw(&each, 3, &stream);
+        CU_ASSERT_EQUAL(kofn_delay_next(&each, &a, round), ns);
+        CU_ASSERT_EQUAL(kofn_delay_peek(&rounds, &b, round, skipped), ns);
+        CU_ASSERT_EQUAL(kofn_delay_next(&rounds, &b, round), ns);
+        CU_ASSERT_EQUAL(kofn_delay_peek(&rounds, &b, round, skipped), ns);
+    }
+}
+
 static const char head[] =
     "# kofn-trace 1\nrank,round,update,start_ns,compute_ns,delay_ns,publish_ns,cancelled\n";
 
@@ -445,6 +475,7 @@ void kofn_suite_delay(void)
     CU_add_test(suite, "draws follow the distribution", test_draws_follow_the_distribution);
     CU_add_test(suite, "edges", test_edges);
     CU_add_test(suite, "sources", test_sources);
+    CU_add_test(suite, "foresight", test_foresight);
     CU_add_test(suite, "trace draws", test_trace_draws);
     CU_add_test(suite, "bad traces", test_bad_traces);
     CU_add_test(suite, "endless line", test_endless_line);
