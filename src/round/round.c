@@ -13,7 +13,7 @@ int kofn_round_init(struct kofn_round *round, const struct kofn_round_config *co
     memset(round, 0, sizeof(*round));
     round->config = *config;
     round->members = kofn_large_alloc(config->workers * sizeof(*round->members));
-    round->lateness = calloc(config->workers, sizeof(*round->lateness));
+    round->lateness = kofn_large_alloc(config->workers * sizeof(*round->lateness));
     round->scratch = calloc((size_t)2 * config->workers, sizeof(*round->scratch));
     round->recent = calloc(1, sizeof(*round->recent));
     if (!round->members || !round->lateness || !round->scratch || !round->recent) {
