@@ -1,6 +1,6 @@
 /* inside.h: the inside of a simulation. sim.c has the loop, sim_server.c what the server does,
- * sim_worker.c what workers do, sim_kept.c both where publications are read, sim_bytes.c their
- * arithmetic.
+ * sim_worker.c what workers do, sim_lag.c when nobody has to look at them, sim_kept.c both where
+ * publications are read, sim_bytes.c their arithmetic.
  *
  * They mirror src/core: the same order of checks, the same words to the round machine. What a
  * message costs is decided where it is sent; one that costs nothing has arrived when the sender
@@ -46,19 +46,25 @@ struct kofn_sim_receipt {
 struct kofn_sim_worker {
     /* as in core/worker.h */
     KOFN_LINE_ALIGNED uint32_t round;
-    uint32_t taken; /* the version of the model taken last */
-    uint32_t steps; /* U, as it says */
-    uint32_t updates, total, published, first_updates, gate_round;
+    uint32_t updates, total, published, gate_round;
     uint8_t activity, gate_state;
     bool late_sent, sent; /* sent: a publication since the last local update began */
-    uint64_t sequence, first, released;
-    uint64_t granted;    /* newest publication that the server has released; it may not know yet */
-    uint64_t begin_ns;   /* of the update in progress */
+    uint64_t sequence, released;
+    uint64_t granted;  /* newest publication that the server has released; it may not know yet */
+    uint64_t begin_ns; /* of the update in progress */
+    uint64_t due_ns;   /* its end */
+
     uint64_t compute_ns; /* of this round's finished updates */
-    uint64_t starved_ns; /* 0 = it does not */
     uint64_t busy_ns;
     double loss_sum;
-    struct kofn_delay_source delays;
+    uint64_t first;
+    uint64_t starved_ns; /* 0 = it does not */
+    uint64_t timer_ns;   /* where workers lag: when the timer runs out; 0 = it is to be set */
+    uint32_t first_updates;
+    uint32_t steps; /* U, as it says */
+    uint32_t taken; /* the version of the model taken last */
+
+    KOFN_LINE_ALIGNED struct kofn_delay_source delays;
 
     struct kofn_sim_receipt receipts[KOFN_SIM_RING];
 
@@ -78,8 +84,12 @@ struct kofn_sim_worker {
     float *buffers[KOFN_DEPTH_PULL];
 };
 
-/* How much of a worker an event looks at; where every publication counts, its receipt, too. */
-#define KOFN_SIM_WORKER_HOT offsetof(struct kofn_sim_worker, receipts)
+KOFN_STATIC_ASSERT(offsetof(struct kofn_sim_worker, delays) == 2 * KOFN_CACHE_LINE, "two lines");
+
+/* How much of a worker an event looks at, but for the draw it takes; where every publication
+ * counts, its receipt, too.
+ */
+#define KOFN_SIM_WORKER_HOT (offsetof(struct kofn_sim_worker, delays) + 1)
 #define KOFN_SIM_WORKER_WARM offsetof(struct kofn_sim_worker, link_ns)
 
 struct kofn_sim {
@@ -99,6 +109,12 @@ struct kofn_sim {
     bool keeps;     /* publications are read */
     uint32_t depth; /* buffers of a worker */
     bool instant;   /* no message costs anything */
+    bool lags;      /* workers may lag behind the clock: sim_lag.c */
+    bool one_timer; /* the same, and only the worker that will close the round has a timer */
+
+    /* Workers that lag, with one timer: whose that is; when updates end. */
+    uint32_t closer;
+    uint64_t *dues;
 
     /* The server. */
     bool gates_closed;
@@ -135,6 +151,30 @@ void kofn_sim_worker_gate(struct kofn_sim *sim, uint32_t rank, uint32_t round, u
 /* Sends, or keeps, all of the round's work; what is in the next buffer: updates behind @from. */
 void kofn_sim_publish_all(struct kofn_sim *sim, uint32_t rank);
 void kofn_sim_publish(struct kofn_sim *sim, uint32_t rank, uint32_t from);
+
+/* ---- sim_lag.c: workers that lag behind the clock ----
+ *
+ * If messages cost nothing, no time is limited and nobody watches updates, what a worker does in a
+ * round concerns nobody else until it makes it one of the K. It can be done later, and for many
+ * updates at once, as long as all of the round is done when that closes. So the timer of a worker
+ * that goes on is set for the update that matters; where workers wait once they have finished one,
+ * nobody's matters but the K-th to finish, who is known when the round opens. With thousands of
+ * workers events cost what it takes to fetch from memory whoever is next: one after the other they
+ * are there in time.
+ */
+
+/* Finds out whether workers of this simulation can lag. KOFN_NO_MEMORY; not logged. */
+int kofn_sim_lag_open(struct kofn_sim *sim);
+void kofn_sim_lag_close(struct kofn_sim *sim);
+
+/* A round has opened, and everybody has begun: with one timer, sets it. */
+void kofn_sim_lag_plan(struct kofn_sim *sim);
+
+/* The timer of @rank has run out, now: its updates until now, and the one that ends now. */
+void kofn_sim_lag_finish(struct kofn_sim *sim, uint32_t rank);
+
+/* Nobody lags any more: all updates that end before @time are done. */
+void kofn_sim_lag_end(struct kofn_sim *sim, uint64_t time);
 
 /* ---- sim_kept.c: where publications are read ---- */
 

@@ -173,6 +173,8 @@ static void tick(struct kofn_sim *sim)
 
 static void merge_and_open(struct kofn_sim *sim, struct kofn_round_report *report)
 {
+    if (!sim->algorithm->exact)
+        kofn_sim_lag_end(sim, sim->now + 1);
     kofn_sim_server_merge(sim);
     kofn_round_describe(&sim->round, report);
     report->size = sizeof(*report);
@@ -210,7 +212,10 @@ static void happen(struct kofn_sim *sim, struct kofn_timer timer, uint64_t next)
     sim->now = next;
     sim->events++;
     if (timer.time == next) {
-        kofn_sim_worker_finish(sim, timer.rank);
+        if (sim->lags)
+            kofn_sim_lag_finish(sim, timer.rank);
+        else
+            kofn_sim_worker_finish(sim, timer.rank);
         look_ahead(sim, timer.rank);
     } else if (kofn_post_next(&sim->post) == next) {
         deliver(sim);
@@ -242,14 +247,17 @@ int kofn_sim_step(struct kofn_sim *sim, uint64_t until, uint64_t events,
         }
         if (next > until && until != KOFN_FOREVER) {
             sim->now = KOFN_MAX(sim->now, until);
+            kofn_sim_lag_end(sim, sim->now + 1);
             return KOFN_TIMEOUT;
         }
         if (next == KOFN_FOREVER)
             return kofn_error(sim->log, KOFN_GONE,
                               "simulation: nothing can happen any more in round %u",
                               sim->round.number);
-        if (sim->events >= limit)
+        if (sim->events >= limit) {
+            kofn_sim_lag_end(sim, sim->now);
             return KOFN_AGAIN;
+        }
         happen(sim, timer, next);
     }
     return sim->status;
@@ -305,7 +313,7 @@ static int open_parts(struct kofn_sim *sim)
     sim->workers = kofn_large_alloc(workers * sizeof(*sim->workers));
     if (!sim->workers || kofn_timers_open(&sim->timers, workers) ||
         kofn_round_init(&sim->round, &sim->attr.round) || kofn_sim_bytes_open(sim) ||
-        (sim->attr.net.ring && kofn_ring_open(&sim->ring, workers)))
+        kofn_sim_lag_open(sim) || (sim->attr.net.ring && kofn_ring_open(&sim->ring, workers)))
         return kofn_error(sim->log, KOFN_NO_MEMORY, "simulation: %u workers of %llu bytes", workers,
                           (unsigned long long)sim->attr.payload_bytes);
     return 0;
@@ -339,6 +347,7 @@ void kofn_sim_close(struct kofn_sim *sim)
     if (!sim)
         return;
     kofn_sim_bytes_close(sim);
+    kofn_sim_lag_close(sim);
     kofn_round_fini(&sim->round);
     kofn_timers_close(&sim->timers);
     kofn_post_close(&sim->post);

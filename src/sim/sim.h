@@ -97,7 +97,8 @@ int kofn_sim_open(const struct kofn_sim_attr *attr, struct kofn_sim **sim_p);
 void kofn_sim_close(struct kofn_sim *sim);
 
 /* Goes on until a round has closed and the next one is open, or the clock stands at @until, or
- * @events more events have happened. Returns 0 with @report filled, KOFN_TIMEOUT, KOFN_AGAIN;
+ * @events more events have happened; some more, fewer than a round has, where updates that matter
+ * to nobody are done many at a time. Returns 0 with @report filled, KOFN_TIMEOUT, KOFN_AGAIN;
  * KOFN_GONE if nothing can happen any more, KOFN_NO_MEMORY; logged.
  */
 int kofn_sim_step(struct kofn_sim *sim, uint64_t until, uint64_t events,

@@ -87,7 +87,7 @@ void kofn_sim_server_beat(struct kofn_sim *sim, uint32_t rank, struct kofn_beat 
 static void send_gates(struct kofn_sim *sim, bool opens)
 {
     /* where a closing round cuts off everybody, all timers change: they are put in order once */
-    bool many = !sim->stale;
+    bool many = !sim->stale && !sim->one_timer;
 
     if (many)
         kofn_timers_begin(&sim->timers);
@@ -119,6 +119,7 @@ void kofn_sim_server_open(struct kofn_sim *sim)
     if (sim->attr.net.ring)
         kofn_ring_reduce(&sim->ring, &sim->attr.net, (double)sim->attr.payload_bytes, &sim->random);
     send_gates(sim, true);
+    kofn_sim_lag_plan(sim);
     if (sim->keeps)
         kofn_sim_read_all_late(sim);
 }

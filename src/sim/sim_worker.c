@@ -105,22 +105,56 @@ static bool publish_late(struct kofn_sim *sim, uint32_t rank)
     return true;
 }
 
-/* What the next local update takes, ns. */
-static uint64_t cost(struct kofn_sim *sim, struct kofn_sim_worker *worker)
+/* What a local update takes that @worker turns to at @now, ns, if its delay is @ns. */
+static uint64_t cost(const struct kofn_sim *sim, const struct kofn_sim_worker *worker, uint64_t now,
+                     double ns)
 {
-    double ns = kofn_delay_next(sim->attr.delay, &worker->delays, worker->round);
-
     if (sim->attr.straggler_count)
         ns *= kofn_straggler_factor(sim->attr.stragglers, sim->attr.straggler_count,
-                                    worker->delays.rank, kofn_sim_now(sim));
+                                    worker->delays.rank, now - 1);
     ns = ns < (double)KOFN_DURATION_MAX ? ns : (double)KOFN_DURATION_MAX;
     return ns < 1 ? 1 : (uint64_t)(ns + 0.5);
+}
+
+/* When the update ends that makes @worker, which computes, one of the K (it may be one already), or
+ * the last one that can be foreseen: each before it is published.
+ */
+static uint64_t foresee(const struct kofn_sim *sim, struct kofn_sim_worker *worker)
+{
+    const struct kofn_delay *delay = sim->attr.delay;
+    uint64_t time = worker->due_ns;
+    uint32_t more;
+
+    if (worker->updates >= worker->steps)
+        return KOFN_FOREVER;
+    more = KOFN_MIN(worker->steps - worker->updates - 1, KOFN_DELAY_AHEAD);
+    for (uint32_t i = 0; i < more; i++) {
+        double ns = kofn_delay_peek(delay, &worker->delays, worker->round, i);
+
+        time =
+            kofn_deadline(kofn_deadline(time, sim->attr.publish_ns), cost(sim, worker, time, ns));
+    }
+    return time;
+}
+
+static void set_timer(struct kofn_sim *sim, uint32_t rank)
+{
+    struct kofn_sim_worker *worker = &sim->workers[rank];
+
+    if (sim->one_timer)
+        return;
+    if (sim->lags) {
+        if (worker->due_ns <= worker->timer_ns)
+            return; /* it lags: the timer is set for a later update, or this one */
+        worker->timer_ns = foresee(sim, worker);
+    }
+    kofn_timers_set(&sim->timers, rank, sim->lags ? worker->timer_ns : worker->due_ns);
 }
 
 static void compute(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    uint64_t due;
+    double ns;
 
     if (sim->gradient && !sim->keeps && !credit(worker)) {
         worker->activity = KOFN_SIM_HALTS;
@@ -130,9 +164,10 @@ static void compute(struct kofn_sim *sim, uint32_t rank)
     worker->activity = KOFN_SIM_COMPUTES;
     worker->begin_ns = kofn_deadline(sim->now, worker->sent ? sim->attr.publish_ns : 0);
     worker->sent = false;
-    due = kofn_deadline(worker->begin_ns, cost(sim, worker));
-    kofn_sim_bytes_begin(sim, rank, due);
-    kofn_timers_set(&sim->timers, rank, due);
+    ns = kofn_delay_next(sim->attr.delay, &worker->delays, worker->round);
+    worker->due_ns = kofn_deadline(worker->begin_ns, cost(sim, worker, sim->now, ns));
+    kofn_sim_bytes_begin(sim, rank, worker->due_ns);
+    set_timer(sim, rank);
 }
 
 /* The update in progress has ended. */
@@ -188,6 +223,7 @@ static void begin_round(struct kofn_sim_worker *worker, uint32_t round)
     worker->compute_ns = 0;
     worker->loss_sum = 0;
     worker->starved_ns = 0;
+    worker->timer_ns = 0;
 }
 
 /* worker.c, pull() */
@@ -239,7 +275,7 @@ static void take(struct kofn_sim *sim, uint32_t rank)
     bool ran = worker->activity == KOFN_SIM_COMPUTES || worker->activity == KOFN_SIM_CUT;
 
     go_as_far(sim, rank);
-    if (ran && worker->activity == KOFN_SIM_WAITS)
+    if (ran && worker->activity == KOFN_SIM_WAITS && !sim->one_timer)
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
 }
 
@@ -308,11 +344,14 @@ static void drop(struct kofn_sim *sim, uint32_t rank)
 static void cut(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    uint64_t due = kofn_timers_time(&sim->timers, rank), until = worker->begin_ns;
+    uint64_t until = worker->begin_ns;
 
-    if (sim->attr.compute_share >= 1)
-        return; /* it finishes it */
-    until += (uint64_t)(sim->attr.compute_share * (double)(due - worker->begin_ns));
+    if (sim->attr.compute_share >= 1) { /* it finishes it */
+        if (sim->lags)
+            kofn_timers_set(&sim->timers, rank, worker->due_ns);
+        return;
+    }
+    until += (uint64_t)(sim->attr.compute_share * (double)(worker->due_ns - worker->begin_ns));
     if (sim->attr.compute_share > 0 && until > sim->now) {
         worker->activity = KOFN_SIM_CUT;
         kofn_timers_set(&sim->timers, rank, until);
