@@ -9,6 +9,7 @@
 #ifndef KOFN_SIM_INSIDE_H
 #define KOFN_SIM_INSIDE_H
 
+#include "algorithms/manners.h"
 #include "base/clock.h"
 #include "math/anchor.h"
 #include "math/reduce.h"
@@ -104,12 +105,10 @@ struct kofn_sim {
     int status; /* what went wrong where nothing can be returned */
 
     /* Fixed. */
-    /* as in core/worker.h */
-    bool eager, waits, fetches, each, partial, stale, cancels, ahead, gradient;
-    bool keeps;     /* publications are read */
-    uint32_t depth; /* buffers of a worker */
-    bool instant;   /* no message costs anything */
-    bool lags;      /* workers may lag behind the clock: sim_lag.c */
+    struct kofn_manners manners; /* of all workers */
+    uint32_t depth;              /* buffers of a worker */
+    bool instant;                /* no message costs anything */
+    bool lags;                   /* workers may lag behind the clock: sim_lag.c */
     bool one_timer; /* the same, and only the worker that will close the round has a timer */
 
     /* Workers that lag, with one timer: whose that is; when updates end. */

@@ -134,7 +134,7 @@ static void deliver(struct kofn_sim *sim)
         come_in(sim, &mail);
         break;
     case KOFN_MAIL_DATA:
-        if (!sim->keeps || kofn_sim_read_whole(sim, mail.rank, mail.sequence))
+        if (!sim->manners.keeps || kofn_sim_read_whole(sim, mail.rank, mail.sequence))
             kofn_sim_server_data(sim, mail.rank,
                                  &sim->workers[mail.rank].stamps[mail.sequence % KOFN_SIM_RING]);
         break;
@@ -196,7 +196,7 @@ static void look_ahead(const struct kofn_sim *sim, uint32_t rank)
     uint32_t soon = kofn_timers_soon(&sim->timers, rank);
     const char *worker = (const char *)&sim->workers[soon];
     const char *member = (const char *)&sim->round.members[soon];
-    size_t hot = sim->each ? KOFN_SIM_WORKER_WARM : KOFN_SIM_WORKER_HOT;
+    size_t hot = sim->manners.each ? KOFN_SIM_WORKER_WARM : KOFN_SIM_WORKER_HOT;
 
     for (size_t line = 0; line < hot; line += KOFN_CACHE_LINE)
         __builtin_prefetch(worker + line, 1);
@@ -225,7 +225,7 @@ static void happen(struct kofn_sim *sim, struct kofn_timer timer, uint64_t next)
     if (sim->round.phase == phase)
         return;
     kofn_sim_server_close_gates(sim);
-    if (sim->keeps)
+    if (sim->manners.keeps)
         kofn_sim_read_owed(sim);
     sim->tick_ns = KOFN_MIN(sim->tick_ns, next_tick(sim));
 }
@@ -285,17 +285,10 @@ static void fix(struct kofn_sim *sim, const struct kofn_sim_attr *attr)
     sim->attr = *attr;
     sim->log = attr->log;
     sim->algorithm = attr->round.algorithm;
-    sim->eager = attr->round.publish == KOFN_PUBLISH_EAGER;
-    sim->waits = sim->algorithm->worker_may == KOFN_WORKER_WAITS;
-    sim->fetches = sim->algorithm->worker_may == KOFN_WORKER_FETCHES;
-    sim->each = kofn_algorithm_adds(sim->algorithm);
-    sim->partial = sim->algorithm->partial;
-    sim->stale = sim->algorithm->stale;
-    sim->cancels = sim->algorithm->cancels;
-    sim->ahead = sim->algorithm->ahead;
-    sim->gradient = sim->algorithm->payload == KOFN_PAYLOAD_GRADIENT;
-    sim->keeps = attr->round.publish == KOFN_PUBLISH_PULL;
-    sim->depth = sim->keeps ? KOFN_DEPTH_PULL : KOFN_DEPTH;
+    sim->manners =
+        kofn_manners_make(sim->algorithm->payload, attr->round.publish, sim->algorithm->worker_may,
+                          kofn_algorithm_manners(sim->algorithm));
+    sim->depth = sim->manners.keeps ? KOFN_DEPTH_PULL : KOFN_DEPTH;
     if (attr->rules.staleness_step > 0) {
         sim->attr.round.damp = kofn_sim_bytes_damp;
         sim->attr.round.damp_arg = sim;

@@ -53,7 +53,7 @@ static int open_worker(struct kofn_sim *sim, struct kofn_sim_worker *worker)
         if (!worker->buffers[i])
             return KOFN_NO_MEMORY;
     }
-    if (sim->gradient)
+    if (sim->manners.gradient)
         return 0;
     worker->x = new_vector(sim);
     return worker->x ? 0 : KOFN_NO_MEMORY;
@@ -168,7 +168,7 @@ void kofn_sim_bytes_take(struct kofn_sim *sim, uint32_t rank)
     let_go(sim, worker->version);
     worker->version = sim->model;
     worker->version->references++;
-    if (!sim->gradient)
+    if (!sim->manners.gradient)
         memcpy(worker->x, worker->version->data, sim->parameters * sizeof(float));
     sim->attr.work->fresh(sim->attr.work->arg, rank);
 }
@@ -192,7 +192,7 @@ void kofn_sim_bytes_begin(struct kofn_sim *sim, uint32_t rank, uint64_t due)
 
     if (sim->parameters)
         sim->attr.work->begin(sim->attr.work->arg, rank,
-                              sim->gradient ? worker->version->data : worker->x, due);
+                              sim->manners.gradient ? worker->version->data : worker->x, due);
 }
 
 void kofn_sim_bytes_drop(struct kofn_sim *sim, uint32_t rank)
@@ -208,7 +208,7 @@ float kofn_sim_bytes_finish(struct kofn_sim *sim, uint32_t rank)
 
     if (!sim->parameters)
         return NAN;
-    if (sim->gradient)
+    if (sim->manners.gradient)
         return work->gradient(work->arg, rank,
                               worker->buffers[(worker->sequence + 1) % sim->depth]);
     return work->step(work->arg, rank, worker->x);
@@ -221,7 +221,7 @@ void kofn_sim_bytes_fill(struct kofn_sim *sim, uint32_t rank, uint64_t sequence,
     float *buffer = worker->buffers[sequence % sim->depth];
     const float *sent = worker->buffers[settled % sim->depth];
 
-    if (!sim->parameters || sim->gradient)
+    if (!sim->parameters || sim->manners.gradient)
         return;
     if (!settled) {
         sim->reduce->delta[KOFN_F32](buffer, worker->x, worker->version->data, sim->parameters,
@@ -268,7 +268,7 @@ bool kofn_sim_bytes_sum(struct kofn_sim *sim, uint32_t rank, uint64_t sequence, 
 
 static size_t gather(struct kofn_sim *sim)
 {
-    double factor = sim->gradient ? -sim->attr.learning_rate : 1;
+    double factor = sim->manners.gradient ? -sim->attr.learning_rate : 1;
     size_t count = 0;
 
     for (uint32_t rank = 0; rank < sim->attr.round.workers; rank++) {
@@ -311,7 +311,7 @@ static size_t screen(struct kofn_sim *sim, size_t count, const void **update, fl
     if (!count)
         return 0;
     *update = kofn_screen_updates(&sim->screen, sim->updates, count);
-    *weight = sim->gradient ? (float)-sim->attr.learning_rate : 1;
+    *weight = sim->manners.gradient ? (float)-sim->attr.learning_rate : 1;
     return 1;
 }
 

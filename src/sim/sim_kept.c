@@ -9,7 +9,7 @@ void kofn_sim_keep(struct kofn_sim *sim, uint32_t rank, bool over)
 
     if (over && worker->first)
         return;
-    if (worker->updates >= (sim->partial ? 1 : worker->steps))
+    if (worker->updates >= kofn_manners_least(&sim->manners, worker->steps))
         kofn_sim_publish_all(sim, rank);
     kofn_sim_send_beat(sim, rank);
 }

@@ -10,19 +10,19 @@ static bool independent(const struct kofn_sim *sim)
 {
     const struct kofn_round_config *config = &sim->attr.round;
 
-    return sim->instant && sim->eager && !sim->stale && !sim->ahead && !sim->attr.net.ring &&
-           !sim->attr.work && !sim->attr.updated && !config->deadline &&
+    return sim->instant && sim->manners.eager && !sim->manners.stale && !sim->manners.ahead &&
+           !sim->attr.net.ring && !sim->attr.work && !sim->attr.updated && !config->deadline &&
            !config->deadline_adaptive && config->suspect_after == KOFN_FOREVER;
 }
 
 int kofn_sim_lag_open(struct kofn_sim *sim)
 {
     const struct kofn_round_config *config = &sim->attr.round;
-    bool goes_on = sim->algorithm->worker_may == KOFN_WORKER_CONTINUES && sim->partial;
+    bool goes_on = sim->algorithm->worker_may == KOFN_WORKER_CONTINUES && sim->manners.partial;
 
     if (!independent(sim))
         return 0;
-    sim->one_timer = sim->waits && sim->cancels && sim->algorithm->exact &&
+    sim->one_timer = sim->manners.waits && sim->manners.cancels && sim->algorithm->exact &&
                      config->local_steps == 1 && !(sim->attr.compute_share > 0);
     sim->lags = sim->one_timer || (goes_on && !sim->attr.most_steps);
     if (!sim->one_timer)

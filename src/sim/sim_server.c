@@ -44,7 +44,7 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn
     uint64_t sequence = stamp->sequence;
 
     sim->bytes += stamp->length;
-    if (sim->keeps) {
+    if (sim->manners.keeps) {
         worker->reading = false;
         worker->read = sequence;
         worker->read_round = stamp->round;
@@ -52,7 +52,7 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn
     }
     switch (judge(sim, rank, stamp)) {
     case KOFN_VERDICT_HOLD: /* all before it are superseded */
-        if (!sim->keeps && worker->granted + 1 < sequence)
+        if (!sim->manners.keeps && worker->granted + 1 < sequence)
             release(sim, rank, sequence - 1);
         return;
     case KOFN_VERDICT_KEPT:
@@ -80,14 +80,14 @@ void kofn_sim_server_data(struct kofn_sim *sim, uint32_t rank, const struct kofn
 void kofn_sim_server_beat(struct kofn_sim *sim, uint32_t rank, struct kofn_beat beat)
 {
     kofn_round_beat(&sim->round, rank, beat, sim->now);
-    if (sim->keeps)
+    if (sim->manners.keeps)
         kofn_sim_read_late(sim, rank);
 }
 
 static void send_gates(struct kofn_sim *sim, bool opens)
 {
     /* where a closing round cuts off everybody, all timers change: they are put in order once */
-    bool many = !sim->stale && !sim->one_timer;
+    bool many = !sim->manners.stale && !sim->one_timer;
 
     if (many)
         kofn_timers_begin(&sim->timers);
@@ -120,7 +120,7 @@ void kofn_sim_server_open(struct kofn_sim *sim)
         kofn_ring_reduce(&sim->ring, &sim->attr.net, (double)sim->attr.payload_bytes, &sim->random);
     send_gates(sim, true);
     kofn_sim_lag_plan(sim);
-    if (sim->keeps)
+    if (sim->manners.keeps)
         kofn_sim_read_all_late(sim);
 }
 

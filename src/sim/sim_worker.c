@@ -1,16 +1,18 @@
-/* sim_worker.c: the workers of a simulation: src/core/worker.c and publish.c, without waiting.
- * Where those would sleep, a change of the gate calls again.
+/* sim_worker.c: the workers of a simulation: src/core/take.c, update.c and publish.c, without
+ * waiting. Where those would sleep, a change of the gate calls again.
  */
 #include <math.h>
 
 #include "sim/inside.h"
 
+static struct kofn_gate gate_of(const struct kofn_sim_worker *worker)
+{
+    return (struct kofn_gate){.round = worker->gate_round, .state = worker->gate_state};
+}
+
 static bool over(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
-    if (sim->stale || sim->ahead) /* nobody is cut off */
-        return false;
-    return worker->gate_round > worker->round ||
-           (worker->gate_round == worker->round && worker->gate_state == KOFN_GATE_CLOSED);
+    return kofn_manners_over(&sim->manners, gate_of(worker), worker->round);
 }
 
 /* What has been released has left long ago: that needs no question of its own. */
@@ -35,7 +37,7 @@ void kofn_sim_publish(struct kofn_sim *sim, uint32_t rank, uint32_t from)
         .from = from,
         .updates = worker->updates,
         .total = worker->total,
-        .loss = (float)(worker->loss_sum / (worker->updates - (sim->each ? from : 0))),
+        .loss = (float)(worker->loss_sum / (worker->updates - (sim->manners.each ? from : 0))),
         .length = sim->attr.payload_bytes,
         .compute_ns = worker->compute_ns,
         .wait_ns = worker->starved_ns ? short_of(sim->now - worker->starved_ns) : 0,
@@ -43,7 +45,7 @@ void kofn_sim_publish(struct kofn_sim *sim, uint32_t rank, uint32_t from)
     };
 
     worker->published = worker->updates;
-    if (sim->each)
+    if (sim->manners.each)
         worker->loss_sum = 0;
     if (!worker->first) {
         worker->first = stamp.sequence;
@@ -51,7 +53,7 @@ void kofn_sim_publish(struct kofn_sim *sim, uint32_t rank, uint32_t from)
     }
     worker->starved_ns = 0;
     worker->sent = true;
-    if (sim->keeps)
+    if (sim->manners.keeps)
         worker->stamps[stamp.sequence % KOFN_SIM_RING] = stamp;
     else
         kofn_sim_send_data(sim, rank, &stamp);
@@ -62,7 +64,7 @@ void kofn_sim_publish_all(struct kofn_sim *sim, uint32_t rank)
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
     kofn_sim_bytes_fill(sim, rank, worker->sequence + 1, 0);
-    kofn_sim_publish(sim, rank, sim->each ? worker->published : 0);
+    kofn_sim_publish(sim, rank, sim->manners.each ? worker->published : 0);
 }
 
 /* publish.c, settled_publication() */
@@ -89,10 +91,9 @@ static bool publish_late(struct kofn_sim *sim, uint32_t rank)
     uint64_t settled;
     uint32_t updates;
 
-    if (sim->keeps)
+    if (sim->manners.keeps)
         return kofn_sim_keep_late(sim, rank);
-    if (worker->late_sent || !worker->updates || sim->cancels || sim->each ||
-        (sim->gradient && worker->published))
+    if (worker->late_sent || !kofn_manners_late(&sim->manners, worker->updates, worker->published))
         return true;
     settled = settled_publication(sim, worker, &updates);
     if (updates == worker->updates)
@@ -156,7 +157,7 @@ static void compute(struct kofn_sim *sim, uint32_t rank)
     struct kofn_sim_worker *worker = &sim->workers[rank];
     double ns;
 
-    if (sim->gradient && !sim->keeps && !credit(worker)) {
+    if (sim->manners.gradient && !sim->manners.keeps && !credit(worker)) {
         worker->activity = KOFN_SIM_HALTS;
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
         return;
@@ -193,25 +194,16 @@ static void ended(struct kofn_sim *sim, uint32_t rank, bool cancelled)
 /* Has the closed round work of this worker that the server waits for? */
 static bool owed(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
-    return !sim->eager && !sim->keeps && worker->gate_round == worker->round &&
-           worker->gate_state == KOFN_GATE_CLOSED &&
-           worker->updates >= (sim->partial ? 1 : worker->steps) && !worker->published;
+    return kofn_manners_owed(&sim->manners, gate_of(worker), worker->round, worker->updates,
+                             worker->published, worker->steps);
 }
 
-/* worker.c, may_take(). Where no message costs anything the model that is made in this moment is
- * the newest.
- */
+/* Where no message costs anything the model that is made in this moment is the newest. */
 static bool may_take(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
 {
-    if (worker->gate_state != KOFN_GATE_OPEN ||
-        (sim->instant && sim->round.phase == KOFN_PHASE_READY))
-        return false;
-    if (sim->fetches)
-        return worker->released == worker->sequence;
-    if (sim->ahead && worker->round)
-        return worker->gate_round >= worker->round;
-    return worker->gate_round > worker->round &&
-           (!sim->stale || worker->released == worker->sequence);
+    return !(sim->instant && sim->round.phase == KOFN_PHASE_READY) &&
+           kofn_manners_may_take(&sim->manners, gate_of(worker), worker->round,
+                                 worker->released == worker->sequence);
 }
 
 static void begin_round(struct kofn_sim_worker *worker, uint32_t round)
@@ -226,7 +218,7 @@ static void begin_round(struct kofn_sim_worker *worker, uint32_t round)
     worker->timer_ns = 0;
 }
 
-/* worker.c, pull() */
+/* take.c, pull() */
 static void pull(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
@@ -253,7 +245,7 @@ static void go_as_far(struct kofn_sim *sim, uint32_t rank)
             kofn_sim_publish_all(sim, rank);
         return;
     }
-    if (sim->ahead && worker->round) {
+    if (sim->manners.ahead && worker->round) {
         pull(sim, rank);
         return;
     }
@@ -279,51 +271,53 @@ static void take(struct kofn_sim *sim, uint32_t rank)
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
 }
 
-/* worker.c, is_last() */
-static bool is_last(const struct kofn_sim *sim, const struct kofn_sim_worker *worker)
+/* Sends the round's work if there is a credit; else the next publication carries this update as
+ * well.
+ */
+static bool publish_eagerly(struct kofn_sim *sim, uint32_t rank)
 {
-    uint32_t new = sim->each ? worker->updates - worker->published : worker->updates;
+    struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    return (sim->waits || sim->each) && new >= worker->steps;
+    if (credit(worker)) {
+        kofn_sim_publish_all(sim, rank);
+        return true;
+    }
+    worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
+    return false;
 }
 
 /* kofn_worker_report(); false if those who wait anyway have to wait for their credit first. */
 static bool report(struct kofn_sim *sim, uint32_t rank, bool last)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
+    bool is_over = over(sim, worker);
 
-    if (sim->keeps) {
-        kofn_sim_keep(sim, rank, over(sim, worker));
-    } else if (last && sim->eager && !sim->ahead) {
-        if (!sim->gradient && over(sim, worker))
+    switch (kofn_manners_deed(&sim->manners, last, is_over)) {
+    case KOFN_DEED_KEEP:
+        kofn_sim_keep(sim, rank, is_over);
+        return true;
+    case KOFN_DEED_LAST:
+        return (!sim->manners.gradient && is_over) || publish_eagerly(sim, rank);
+    case KOFN_DEED_PUBLISH:
+        if (publish_eagerly(sim, rank))
             return true;
-        if (!credit(worker)) {
-            worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
-            return false;
-        }
-        kofn_sim_publish_all(sim, rank);
-    } else if (sim->eager && sim->partial && !over(sim, worker)) {
-        if (credit(worker)) {
-            kofn_sim_publish_all(sim, rank);
-            return true;
-        }
-        worker->starved_ns = worker->starved_ns ? worker->starved_ns : sim->now;
-        kofn_sim_send_beat(sim, rank);
-    } else {
-        kofn_sim_send_beat(sim, rank);
+        break;
+    case KOFN_DEED_BEAT:
+        break;
     }
+    kofn_sim_send_beat(sim, rank);
     return true;
 }
 
 static void go_on(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    bool last = is_last(sim, worker);
+    bool last = kofn_manners_last(&sim->manners, worker->updates, worker->published, worker->steps);
 
     if (!report(sim, rank, last)) {
         worker->activity = KOFN_SIM_STARVES;
         kofn_timers_set(&sim->timers, rank, KOFN_FOREVER);
-    } else if (over(sim, worker) || (last && (sim->waits || sim->fetches))) {
+    } else if (kofn_manners_done(&sim->manners, last, over(sim, worker))) {
         take(sim, rank);
     } else if (sim->attr.most_steps && worker->updates >= sim->attr.most_steps) {
         worker->activity = KOFN_SIM_WAITS;
@@ -365,7 +359,7 @@ void kofn_sim_worker_finish(struct kofn_sim *sim, uint32_t rank)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
 
-    if (worker->activity == KOFN_SIM_CUT || (sim->cancels && over(sim, worker))) {
+    if (worker->activity == KOFN_SIM_CUT || (sim->manners.cancels && over(sim, worker))) {
         drop(sim, rank);
         return;
     }
