@@ -107,6 +107,11 @@ int kofn_perf_expect(const struct kofn_perf_link *link, enum kofn_wire_type want
 /* The two sides wait for each other; what their ends still have to send goes out meanwhile. */
 int kofn_perf_meet(const struct kofn_perf_link *link);
 
+/* The same when all is done; whoever is told that it is over does not complain of connections that
+ * end.
+ */
+int kofn_perf_part(const struct kofn_perf_link *link);
+
 /* A wait for the other side has gone on since @began: 0 if it may go on. To be asked now and then.
  */
 int kofn_perf_overdue(const struct kofn_perf_link *link, uint64_t began);

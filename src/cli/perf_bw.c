@@ -124,5 +124,5 @@ int kofn_perf_bw(struct kofn_perf_link *link, const struct kofn_perf_order *orde
     if (rc)
         return rc;
     rc = report ? measure(link, order, report) : release_all(link, order);
-    return rc ? rc : kofn_perf_meet(link);
+    return rc ? rc : kofn_perf_part(link);
 }

@@ -227,6 +227,18 @@ int kofn_perf_meet(const struct kofn_perf_link *link)
     return judge(link, KOFN_WIRE_ALIVE, rc, reason, &message);
 }
 
+int kofn_perf_part(const struct kofn_perf_link *link)
+{
+    const struct kofn_gate end = {.round = 1, .state = KOFN_GATE_END};
+    int rc = kofn_perf_meet(link);
+
+    if (rc)
+        return rc;
+    if (link->hub)
+        link->conf->ops->hub_gate(link->hub, 0, kofn_gate_pack(end));
+    return kofn_perf_meet(link);
+}
+
 /* What it said last may still be there, and be what is waited for: then it has not ended yet. */
 static bool has_ended(const struct kofn_channel *channel)
 {

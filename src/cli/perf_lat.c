@@ -87,5 +87,5 @@ int kofn_perf_lat(struct kofn_perf_link *link, const struct kofn_perf_order *ord
     if (rc)
         return rc;
     rc = report ? measure(link, order, report) : pong(link, order);
-    return rc ? rc : kofn_perf_meet(link);
+    return rc ? rc : kofn_perf_part(link);
 }

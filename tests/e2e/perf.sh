@@ -28,6 +28,7 @@ both_good()
     status=$?
     [ $status -eq 0 ] || fail "$1: client: status $status: $(cat client.err) / $(cat server.err)"
     wait $server || fail "$1: server: status $?: $(cat server.err)"
+    [ ! -s server.err ] && [ ! -s client.err ] || fail "$1: something is said: $(cat server.err client.err)"
     grep -q "^waiting for .* at " server.out || fail "$1: server: $(cat server.out)"
 }
 
