@@ -23,6 +23,14 @@
 #include "proto/frame.h"
 #include "transports/transport.h"
 
+/* What @bytes may take to be made ready for a device, page by page: up to 7 s a GiB have been seen.
+ * For so long nobody is to be given up who joins.
+ */
+static inline uint64_t kofn_pin_ns(uint64_t bytes)
+{
+    return 10 * bytes;
+}
+
 #define KOFN_CHANNEL_FDS 4
 #define KOFN_ADDRESS_BYTES 300 /* of an address, with its final zero */
 

@@ -11,8 +11,6 @@
 #include <unistd.h>
 
 #define GUEST_NS (5 * KOFN_NS_PER_S) /* how long a handshake may take */
-#define PIN_NS                                                                                     \
-    10 /* and for every byte that a worker must make ready for its device, page by page */
 #define REST_NS KOFN_NS_PER_S /* until the next try, where there is no descriptor for a guest */
 
 /* Lets the listener wake the server, or not: it is not to while nobody can be let in. */
@@ -185,7 +183,7 @@ static uint32_t pid_of(const struct kofn_guest *guest)
 /* How long a guest may take to answer its welcome. */
 static uint64_t answer_ns(const struct kofn_server *server)
 {
-    return GUEST_NS + PIN_NS * (server->hub->slot.slot_bytes + server->hub->model.slot_bytes);
+    return GUEST_NS + kofn_pin_ns(server->hub->slot.slot_bytes + server->hub->model.slot_bytes);
 }
 
 /* A guest that has said who it is gets its slot, as soon as the rank's former one is free. */

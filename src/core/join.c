@@ -11,6 +11,35 @@
 
 #define LOOK_NS (100 * KOFN_NS_PER_MS) /* between two looks at the control channel */
 
+/* "pid 7, shm:kofn"; over a network with the host that has answered: names can have several, and
+ * its process is not known before it has said it.
+ */
+static void name_server(struct kofn_worker *worker, const char *address)
+{
+    bool network = worker->control->network;
+    uint32_t pid = worker->server_pid ? worker->server_pid : worker->control->pid;
+    char process[24] = "";
+
+    if (pid)
+        snprintf(process, sizeof(process), "pid %u, ", pid);
+    snprintf(worker->server, sizeof(worker->server), "%s%s%s%s",
+             network ? worker->control->path.peer : "", network ? ", " : "", process, address);
+}
+
+static int hung_up(const struct kofn_worker *worker, uint32_t rank, int rc)
+{
+    return kofn_error(worker->log, rc, "rank %u: the server (%s) hung up while it was joined", rank,
+                      worker->server);
+}
+
+/* What both sides' memory takes to be made ready: the rank's slot at both, models here. */
+static uint64_t memory_ns(const struct kofn_worker_attr *attr)
+{
+    uint64_t bytes = attr->parameters * sizeof(float);
+
+    return kofn_pin_ns(bytes * (2 * KOFN_DEPTH_PULL + KOFN_DEPTH));
+}
+
 /* Waits for the next message of the handshake; anything but @wanted is an error with a cause. */
 static int expect(struct kofn_worker *worker, uint32_t rank, enum kofn_wire_type wanted,
                   uint64_t deadline, struct kofn_wire *message, struct kofn_fds *fds)
@@ -27,10 +56,10 @@ static int expect(struct kofn_worker *worker, uint32_t rank, enum kofn_wire_type
         return rc;
     if (rc == KOFN_AGAIN)
         return kofn_error(worker->log, KOFN_TIMEOUT,
-                          "rank %u: the server has not answered in %.1f s", rank,
-                          (double)(kofn_now_ns() - began) / 1e9);
+                          "rank %u: the server (%s) has not answered in %.1f s", rank,
+                          worker->server, (double)(kofn_now_ns() - began) / 1e9);
     if (rc == KOFN_GONE)
-        return kofn_error(worker->log, rc, "rank %u: the server hung up while it was joined", rank);
+        return hung_up(worker, rank, rc);
     if (rc)
         return kofn_error(worker->log, rc, "rank %u: from the server: %s", rank, reason);
     if (message->type == wanted)
@@ -82,16 +111,6 @@ static int check_job(const struct kofn_worker *worker, const struct kofn_worker_
             "its job is not this one",
             attr->rank, worker->server, welcome->welcome.pid);
     return 0;
-}
-
-/* "pid 7, shm:kofn"; over a network with the host that has answered: names can have several. */
-static void name_server(struct kofn_worker *worker, const char *address)
-{
-    bool network = worker->control->network;
-
-    snprintf(worker->server, sizeof(worker->server), "%s%spid %u, %s",
-             network ? worker->control->path.peer : "", network ? ", " : "", worker->server_pid,
-             address);
 }
 
 /* Opens the worker's end of the transport from the server's offer, and answers with its own; before
@@ -146,8 +165,7 @@ static int open_endpoint(struct kofn_worker *worker, const struct kofn_worker_at
     rc = kofn_channel_send(worker->control, &ready, &answer);
     kofn_fds_close(&answer);
     if (rc)
-        return kofn_error(worker->log, rc, "rank %u: the server hung up while it was joined",
-                          attr->rank);
+        return hung_up(worker, attr->rank, rc);
     return 0;
 }
 
@@ -158,6 +176,7 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
     struct kofn_fds fds = {0};
     int rc;
 
+    name_server(worker, attr->address);
     message.hello.rank = attr->rank;
     message.hello.pid = (uint32_t)getpid();
     message.hello.epoch = worker->epoch;
@@ -170,8 +189,7 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
     gethostname(message.hello.host, sizeof(message.hello.host) - 1);
     rc = kofn_channel_send(worker->control, &message, NULL);
     if (rc)
-        return kofn_error(worker->log, rc, "rank %u: the server hung up while it was joined",
-                          attr->rank);
+        return hung_up(worker, attr->rank, rc);
     rc = expect(worker, attr->rank, KOFN_WIRE_WELCOME, deadline, &message, &fds);
     if (rc)
         return rc;
@@ -181,7 +199,7 @@ static int shake_hands(struct kofn_worker *worker, const struct kofn_worker_attr
         kofn_fds_close(&fds);
         return rc;
     }
-    name_server(worker, attr->address);
+    name_server(worker, attr->address); /* now with its process */
     rc = open_endpoint(worker, attr, deadline, &message, &fds);
     if (rc)
         return rc;
@@ -195,7 +213,7 @@ int kofn__worker_join(struct kofn_worker *worker, struct kofn_channel *control, 
     int rc;
 
     worker->control = control;
-    rc = shake_hands(worker, &worker->attr, deadline);
+    rc = shake_hands(worker, &worker->attr, kofn_deadline(deadline, memory_ns(&worker->attr)));
     if (rc) {
         if (worker->endpoint && worker->endpoint->epoch != worker->epoch) {
             worker->endpoint->ops->endpoint_close(worker->endpoint);

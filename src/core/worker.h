@@ -79,7 +79,8 @@ struct kofn_worker {
 
 /* join.c: makes @worker a member of the job of the server that @control leads to; fills it from the
  * server's welcome, and closes the endpoint that it had. On failure @control is still the caller's,
- * and @worker has what it had before, but for that endpoint.
+ * and @worker has what it had before, but for that endpoint. @deadline is the server's; what memory
+ * of the job's size takes to be made ready at both sides comes on top.
  */
 int kofn__worker_join(struct kofn_worker *worker, struct kofn_channel *control, uint64_t deadline);
 

@@ -3,7 +3,9 @@
 #include <CUnit/CUnit.h>
 #include <CUnit/TestDB.h>
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -203,6 +205,117 @@ static void test_server_frozen(void)
     server_fails(SIGSTOP, 2 * KOFN_NS_PER_S, "no sign of the server");
 }
 
+static const struct kofn_log quiet = {.level = KOFN_LOG_ERROR};
+
+/* Takes the next worker in and hears its HELLO. NULL if none comes. */
+static struct kofn_channel *hear_hello(struct kofn_listener *listener, struct kofn_wire *message)
+{
+    uint64_t deadline = kofn_now_ns() + CLUSTER_PATIENCE;
+    struct kofn_channel *channel = NULL;
+    const char *reason;
+
+    while (kofn_listener_accept(listener, &channel, &quiet) && kofn_now_ns() < deadline)
+        sched_yield();
+    if (channel && kofn_channel_receive(channel, deadline, message, NULL, &reason)) {
+        kofn_channel_close(channel);
+        channel = NULL;
+    }
+    return channel;
+}
+
+/* Joins whoever listens at @address, in a process of its own; its status is the exit status, what
+ * it says goes to @said.
+ */
+static pid_t join_in_process(const char *address, uint64_t parameters, uint64_t timeout, int said)
+{
+    struct kofn_worker_attr attr = {
+        .size = sizeof(attr), .address = address, .parameters = parameters, .timeout = timeout};
+    struct kofn_worker *worker;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        dup2(said, STDERR_FILENO);
+        _exit(-kofn_worker_open(&attr, &worker));
+    }
+    return pid;
+}
+
+/* A server that hears a worker's HELLO, waits for @wait ns, and hangs up or @refuses it. Returns
+ * the worker's status.
+ */
+static int answer_hello(uint64_t parameters, uint64_t timeout, uint64_t wait, bool refuses,
+                        char *address, char *said, size_t room)
+{
+    struct kofn_listener_attr attr = {.network = !strcmp(cluster_transport, "tcp"),
+                                      .address = address,
+                                      .silence = CLUSTER_PATIENCE,
+                                      .log = &quiet};
+    struct kofn_wire message, refused = {.type = KOFN_WIRE_REFUSED};
+    struct kofn_listener listener;
+    struct kofn_channel *channel;
+    int pipe_fds[2], status = 0;
+    uint64_t until;
+    ssize_t got;
+    pid_t pid;
+
+    cluster_address(address);
+    CU_ASSERT_EQUAL_FATAL(kofn_listener_open(&attr, &listener), 0);
+    strcpy(address, listener.address);
+    CU_ASSERT_EQUAL_FATAL(pipe(pipe_fds), 0);
+    pid = join_in_process(address, parameters, timeout, pipe_fds[1]);
+    close(pipe_fds[1]);
+    channel = hear_hello(&listener, &message);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(channel);
+    for (until = kofn_now_ns() + wait; kofn_now_ns() < until;)
+        sched_yield();
+    if (refuses)
+        kofn_channel_send(channel, &refused, NULL);
+    else
+        kofn_channel_close(channel);
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    if (refuses)
+        kofn_channel_close(channel);
+    got = read(pipe_fds[0], said, room - 1);
+    said[got > 0 ? got : 0] = '\0';
+    close(pipe_fds[0]);
+    kofn_listener_close(&listener);
+    CU_ASSERT(WIFEXITED(status));
+    return -WEXITSTATUS(status);
+}
+
+/* Who is hung up on while it joins says which server that was: where, and, where the kernel tells,
+ * which process.
+ */
+static void test_server_hangs_up(void)
+{
+    char address[KOFN_ADDRESS_BYTES], said[512], process[32];
+
+    CU_ASSERT_EQUAL(
+        answer_hello(CLUSTER_PARAMETERS, CLUSTER_PATIENCE, 0, false, address, said, sizeof(said)),
+        KOFN_GONE);
+    snprintf(process, sizeof(process), "pid %d, ", (int)getpid());
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, address));
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "hung up while it was joined"));
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(said, strcmp(cluster_transport, "tcp") ? process : "127.0.0.1, "));
+}
+
+/* A worker's time-out is the server's; what memory of the job's size takes to be made ready for a
+ * device is not counted, before the first membership or a later one.
+ */
+static void test_memory_takes_its_time(void)
+{
+    const uint64_t timeout = 300 * KOFN_NS_PER_MS;
+    char address[KOFN_ADDRESS_BYTES], said[512];
+
+    CU_ASSERT_EQUAL(
+        answer_hello(100000000, timeout, 3 * timeout, true, address, said, sizeof(said)),
+        KOFN_REFUSED); /* GiBs: it waits for half a minute */
+    CU_ASSERT_EQUAL(answer_hello(1000, timeout, 3 * timeout, true, address, said, sizeof(said)),
+                    KOFN_TIMEOUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "has not answered in"));
+}
+
 static void add_tests(CU_pSuite suite)
 {
     CU_add_test(suite, "refused with a reason", test_refused);
@@ -211,6 +324,8 @@ static void add_tests(CU_pSuite suite)
     CU_add_test(suite, "no server", test_no_server);
     CU_add_test(suite, "server killed", test_server_killed);
     CU_add_test(suite, "server frozen", test_server_frozen);
+    CU_add_test(suite, "server hangs up", test_server_hangs_up);
+    CU_add_test(suite, "memory takes its time", test_memory_takes_its_time);
 }
 
 void kofn_suite_joining(void)
