@@ -3,7 +3,7 @@ on with the same one: processes take seconds to start."""
 
 import time
 
-from job import GONE, PATIENCE, WORKERS, Job, joined_again
+from job import GONE, PATIENCE, WORKERS, Job, joined, joined_again
 from lab import expect
 
 PEER_TIMEOUT = 4  # s, until a worker's host is given up; and the server, by its workers
@@ -213,6 +213,20 @@ def power_cut(lab, counts):
     expect(all(result["per_worker"][rank]["state"] == "gone" for rank in SECOND), f"states: {result['per_worker']}")
 
 
+def server_killed(lab, counts):
+    """The server's process is killed, its host lives: while workers learn, and while they are joined and wait for others.
+    All of them end in time, and say whose they were."""
+    job = under_way(lab, hosts=1)
+    job.server.signal(job.serving.name, "KILL")
+    lab.job = None
+    workers_end(job, counts, tuple(job.workers))
+    job = Job(lab, f"--seconds {LONG}", serve=f"--peer-timeout {PEER_TIMEOUT}", work=f"--timeout {PEER_TIMEOUT} {PACE}",
+              hosts=1, starts=1)
+    job.until(lambda: job.said(joined(0)), "rank 0 having joined")
+    job.server.signal(job.serving.name, "KILL")
+    workers_end(job, counts, tuple(job.workers))
+
+
 def server_lost(lab, counts):
     """The server's host loses its power: all workers end in time, and say whose they were."""
     job = under_way(lab, hosts=1)
@@ -222,4 +236,4 @@ def server_lost(lab, counts):
 
 
 # who loses a machine comes last
-TESTS = [cable_short, link_short, link_long, frozen_too_long, rejoined, pulled, frozen, cable_long, power_cut, server_lost]
+TESTS = [cable_short, link_short, link_long, frozen_too_long, rejoined, pulled, frozen, cable_long, server_killed, power_cut, server_lost]

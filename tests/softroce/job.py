@@ -14,8 +14,9 @@ GONE = r"kofn: rank (\d) \((\S+), pid \d+\): gone in round (\d+): (.*); going on
 
 
 class Job:
-    def __init__(self, lab, ends, transport="verbs", serve="", work="", hosts=2):
-        """ends: when it is over, in options of kofn serve; serve, work: more options of either side; hosts: of workers"""
+    def __init__(self, lab, ends, transport="verbs", serve="", work="", hosts=2, starts=None):
+        """ends: when it is over, in options of kofn serve; serve, work: more options of either side; hosts: of workers;
+        starts: so many of the workers are started now, None = all"""
         self.lab = lab
         self.server, *self.others = lab.hosts(HOSTS[:1 + hosts])
         workers = PER_HOST * hosts
@@ -31,7 +32,7 @@ class Job:
         self.serving.wait_for("^listening on ", PATIENCE)
         self.seen = 0
         self.workers = {}
-        for rank in range(workers):
+        for rank in range(workers if starts is None else starts):
             self.work(rank)
 
     def host(self, rank):
