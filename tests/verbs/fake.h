@@ -40,6 +40,8 @@ struct fake_device {
     uint8_t link_layer; /* Ethernet */
     bool handles;       /* address handles can be made */
     bool domains;       /* there are thread domains: false */
+    unsigned chatter;   /* so much more comes in, as fast as it is taken: completions of nobody's
+                           queue pairs, events of connections of nobody's */
     int manager;        /* of connections: how it fails, an enum rdma_cm_event_type, or below */
 };
 extern struct fake_device fake_device;
@@ -53,7 +55,7 @@ int fake_step_ms(void);
 /* Objects that have been made and not destroyed. */
 unsigned fake_live(void);
 
-/* The @nth call (from 1) of @function from here on fails with @error; NULL: none does. */
+/* The @nth call (from 1; 0 = each) of @function from here on fails with @error; NULL: none does. */
 void fake_fail(const char *function, unsigned nth, int error);
 
 /* Calls of it since then; 0 means that it was not reached. */

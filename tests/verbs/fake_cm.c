@@ -114,6 +114,20 @@ void rdma_destroy_event_channel(struct rdma_event_channel *base)
     live(-1);
 }
 
+/* Something more has happened, to an id that is nobody's. */
+static void chat(struct fake_cm_channel *channel)
+{
+    static struct fake_cm_id nobody;
+
+    fake_lock();
+    if (fake_device.chatter) {
+        fake_device.chatter--;
+        nobody.id.channel = &channel->channel;
+        happen(&nobody, NULL, RDMA_CM_EVENT_TIMEWAIT_EXIT, NULL, 0);
+    }
+    fake_unlock();
+}
+
 int rdma_get_cm_event(struct rdma_event_channel *base, struct rdma_cm_event **out)
 {
     struct fake_cm_channel *channel = (struct fake_cm_channel *)base;
@@ -122,6 +136,7 @@ int rdma_get_cm_event(struct rdma_event_channel *base, struct rdma_cm_event **ou
 
     if (fake_fails("rdma_get_cm_event"))
         return -1;
+    chat(channel);
     while (!event) { /* those of ids that have been destroyed are none any more */
         if (read(base->fd, &got, sizeof(got)) < 0)
             return -1;

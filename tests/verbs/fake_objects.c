@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "tests/verbs/fake_inside.h"
 
 #undef ibv_reg_mr
@@ -76,7 +77,7 @@ void fake_fail(const char *function, unsigned nth, int error)
 
 unsigned fake_failed(void)
 {
-    return fake_world.nth && fake_world.calls >= fake_world.nth;
+    return fake_world.fail && fake_world.calls >= KOFN_MAX(fake_world.nth, 1u);
 }
 
 bool fake_fails(const char *function)
@@ -86,7 +87,7 @@ bool fake_fails(const char *function)
 
     fake_lock();
     if (fake_world.fail && !strcmp(fake_world.fail, function))
-        fails = ++fake_world.calls == fake_world.nth;
+        fails = ++fake_world.calls == fake_world.nth || !fake_world.nth;
     error = fake_world.error;
     fake_unlock();
     if (fails)
