@@ -168,8 +168,10 @@ static void test_modes_need_their_means(void)
     fake_reset();
 }
 
-/* Joins a world of one worker with @options; the status of the step that failed, or 0. */
-static int join(const char *options, struct kofn_caught *caught)
+/* Joins a world of one worker with @options, which sends @message bytes at once, unless that is 0;
+ * the status of the step that failed, or 0.
+ */
+static int join_with(const char *options, uint32_t message, struct kofn_caught *caught)
 {
     struct kofn_hub_attr hub_attr = {
         .workers = 1, .numa_node = -1, .options = options, .log = &caught->log};
@@ -184,6 +186,7 @@ static int join(const char *options, struct kofn_caught *caught)
     hub_attr.model = attr.slot = attr.model = hub_attr.slot;
     CU_ASSERT_EQUAL_FATAL(kofn_verbs.hub_open(&hub_attr, &hub), 0);
     CU_ASSERT_EQUAL_FATAL(kofn_verbs.hub_admit(hub, 0, 1, &offer), 0);
+    fake_device.message = message ? message : fake_device.message;
     rc = kofn_verbs.endpoint_open(&attr, &offer, &answer, &endpoint);
     if (!rc) {
         rc = kofn_verbs.hub_connect(hub, 0, &answer);
@@ -192,6 +195,28 @@ static int join(const char *options, struct kofn_caught *caught)
     kofn_verbs.hub_close(hub);
     CU_ASSERT_EQUAL(fake_live(), 0);
     return rc;
+}
+
+static int join(const char *options, struct kofn_caught *caught)
+{
+    return join_with(options, 0, caught);
+}
+
+/* A worker that would send an update in several messages cannot be polled, whatever the server's
+ * own device sends at once.
+ */
+static void test_polling_needs_one_message(void)
+{
+    struct kofn_caught caught;
+
+    fake_device.in_order = true;
+    CU_ASSERT_EQUAL(join_with("mode=poll", 1087, &caught), KOFN_UNSUPPORTED);
+    CU_ASSERT(kofn_caught_one(&caught, "1088 bytes are more than this worker sends in one (1087)"));
+    CU_ASSERT_EQUAL(join_with("mode=imm", 1087, &caught), 0);
+    fake_reset();
+    fake_device.in_order = true;
+    CU_ASSERT_EQUAL(join_with("mode=poll", 1088, &caught), 0);
+    fake_reset();
 }
 
 /* Writes are polled only where the device says that it may be done, or who asked for it says so. */
@@ -368,6 +393,7 @@ void verbs_add_devices(void)
     CONTRACT_TEST(suite, test_the_device_of_the_job_is_used);
     CONTRACT_TEST(suite, test_modes_need_their_means);
     CONTRACT_TEST(suite, test_polling_needs_a_promise);
+    CONTRACT_TEST(suite, test_polling_needs_one_message);
     CONTRACT_TEST(suite, test_less_inline_will_do);
     CONTRACT_TEST(suite, test_thread_domains_are_used);
     CONTRACT_TEST(suite, test_memlock_is_explained);

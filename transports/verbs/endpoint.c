@@ -204,6 +204,7 @@ static int open_all(struct kofn__verbs_endpoint *endpoint, const struct kofn_end
     rc = rc ? rc
             : kofn__verbs_port_open(&endpoint->port, &options, attr->path.local, attr->peer_timeout,
                                     attr->log);
+    rc = rc ? rc : kofn__verbs_publish_check(endpoint);
     rc = rc ? rc : map_memory(endpoint);
     rc = rc ? rc : open_queues(endpoint);
     return rc ? rc : connect_hub(endpoint, answer, attr->deadline);

@@ -121,6 +121,9 @@ int kofn__verbs_beat_flush(struct kofn__verbs_endpoint *endpoint);
 /* Sends a note to the hub; KOFN_AGAIN if there is no room for it. */
 int kofn__verbs_note_send(struct kofn__verbs_endpoint *endpoint, uint32_t note);
 
+/* Can this end publish as the hub asks for? KOFN_UNSUPPORTED, logged. */
+int kofn__verbs_publish_check(const struct kofn__verbs_endpoint *endpoint);
+
 /* Requests on the data lane that all publications under way take, at most. */
 uint32_t kofn__verbs_publish_requests(const struct kofn__verbs_endpoint *endpoint);
 

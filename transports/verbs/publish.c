@@ -30,6 +30,21 @@ static uint32_t requests(const struct kofn__verbs_endpoint *endpoint)
     return 3 + (uint32_t)((endpoint->endpoint.slot.buffer_bytes + chunk - 1) / chunk);
 }
 
+int kofn__verbs_publish_check(const struct kofn__verbs_endpoint *endpoint)
+{
+    const struct kofn_endpoint *base = &endpoint->endpoint;
+
+    if (endpoint->offer.mode != KOFN__VERBS_POLL ||
+        base->slot.buffer_bytes <= chunk_bytes(endpoint))
+        return 0;
+    return kofn_error(
+        base->log, KOFN_UNSUPPORTED,
+        "verbs: %s: rank %u: mode=poll needs one message for an update, and %llu bytes "
+        "are more than this worker sends in one (%llu): use mode=imm",
+        endpoint->port.name, base->rank, (unsigned long long)base->slot.buffer_bytes,
+        (unsigned long long)chunk_bytes(endpoint));
+}
+
 uint32_t kofn__verbs_publish_requests(const struct kofn__verbs_endpoint *endpoint)
 {
     return endpoint->endpoint.slot.depth * requests(endpoint);
