@@ -413,6 +413,26 @@ static void test_infiniband_needs_an_address(void)
     fake_reset();
 }
 
+/* However many events of the connection manager there are, a call takes in some, and the rest of
+ * the job goes on.
+ */
+static void test_no_end_of_events(void)
+{
+    enum { MANY = 1000000, MOST = 64 };
+    struct couple couple;
+
+    join(&couple, 0, &contract_quiet);
+    CU_ASSERT_EQUAL_FATAL(couple.rc, 0);
+    fake_device.chatter = MANY;
+    CU_ASSERT_EQUAL(kofn__verbs_listen_events(kofn__verbs_hub(couple.hub)), 0);
+    CU_ASSERT(fake_device.chatter < MANY);
+    CU_ASSERT(fake_device.chatter >= MANY - MOST);
+    fake_device.chatter = 0;
+    CU_ASSERT_EQUAL(kofn__verbs_listen_events(kofn__verbs_hub(couple.hub)), KOFN_AGAIN);
+    part(&couple);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+}
+
 void verbs_add_cm(void)
 {
     CU_pSuite suite = CU_add_suite("cm", NULL, NULL);
@@ -426,6 +446,7 @@ void verbs_add_cm(void)
     CONTRACT_TEST(suite, test_lost_calls_end);
     CONTRACT_TEST(suite, test_hub_connects_without_waiting);
     CONTRACT_TEST(suite, test_who_fails_early_is_no_member);
+    CONTRACT_TEST(suite, test_no_end_of_events);
     CONTRACT_TEST(suite, test_strangers_are_refused);
     CONTRACT_TEST(suite, test_workers_call_again);
     CONTRACT_TEST(suite, test_infiniband_needs_an_address);

@@ -7,6 +7,7 @@
 #include "transports/verbs/hub.h"
 
 #define BACKLOG_MAX 1024
+#define EVENTS_MOST 64 /* taken in one call: the rest at the next look */
 
 /* An id knows whose it is: 1 + rank * 2 + lane; the one that listens, nobody's: 0. */
 static void *owner(uint32_t rank, uint32_t which)
@@ -155,9 +156,11 @@ int kofn__verbs_listen_events(struct kofn__verbs_hub *hub)
     rc = kofn__verbs_cm_next(hub->listener.channel, 0, &event);
     if (rc)
         return rc;
-    do {
+    for (int left = EVENTS_MOST; left > 0 && !rc; left--) {
         take_event(hub, &event);
-    } while (!kofn__verbs_cm_next(hub->listener.channel, 0, &event));
+        if (left > 1)
+            rc = kofn__verbs_cm_next(hub->listener.channel, 0, &event);
+    }
     return 0;
 }
 

@@ -177,10 +177,11 @@ uint32_t kofn__verbs_hub_replenish(struct kofn__verbs_hub *hub)
     return left;
 }
 
+/* No more than the queue holds: who sends as fast as it is read does not keep us here. */
 static void take_receives(struct kofn__verbs_hub *hub)
 {
     struct ibv_wc completions[BATCH];
-    int count;
+    int count, left = hub->receive->cqe;
 
     do {
         count = ibv_poll_cq(hub->receive, BATCH, completions);
@@ -188,7 +189,8 @@ static void take_receives(struct kofn__verbs_hub *hub)
             received(hub, &completions[i]);
         if (hub->owed[0] + hub->owed[1] > (count > 0 ? OWED_MOST : 0)) /* else there is time */
             kofn__verbs_hub_replenish(hub);
-    } while (count == BATCH);
+        left -= count;
+    } while (count == BATCH && left > 0);
 }
 
 /* ---- send completions ---- */
@@ -211,16 +213,18 @@ static void sent(struct kofn__verbs_hub *hub, const struct ibv_wc *wc)
     kofn__verbs_words_flush(hub, rank);
 }
 
+/* The same: what completes lets more be sent, which completes. */
 static void take_sends(struct kofn__verbs_hub *hub)
 {
     struct ibv_wc completions[BATCH];
-    int count;
+    int count, left = hub->send->cqe;
 
     do {
         count = ibv_poll_cq(hub->send, BATCH, completions);
         for (int i = 0; i < count; i++)
             sent(hub, &completions[i]);
-    } while (count == BATCH);
+        left -= count;
+    } while (count == BATCH && left > 0);
 }
 
 /* What need not be looked at every time: events of the device, and acknowledgements overdue. */
