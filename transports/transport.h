@@ -192,7 +192,8 @@ struct kofn_transport_ops {
     int (*hub_receipt)(struct kofn_hub *hub, uint32_t rank, const struct kofn_receipt_line *line);
 
     /* Model @sequence is complete in hub->models: sends it to @rank, which has acknowledged the one
-     * before. Arrives before any gate that is written afterwards.
+     * before. Arrives before any round that a gate opens afterwards; credits, and the end of the
+     * job or of a membership, need no model and may go ahead of it.
      */
     int (*hub_push)(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
 

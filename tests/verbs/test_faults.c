@@ -105,6 +105,38 @@ static void test_last_gate_waits_for_no_model(void)
     CU_ASSERT_EQUAL(fake_live(), 0);
 }
 
+/* What needs no model goes ahead of the one that is on its way: the credit that was released, with
+ * the round that the worker has; the end of the job. The next round comes with its model.
+ */
+static void test_credits_and_the_end_wait_for_no_model(void)
+{
+    struct kofn_gate gate = {.round = 1, .state = KOFN_GATE_OPEN, .released = 4}, next, end;
+    static float model[25000];
+    struct kofn_stamp stamp;
+    struct world world;
+
+    world_open(&world, 1, sizeof(model), 2, 0);
+    world_join_all(&world);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_gate(world.hub, 0, kofn_gate_pack(gate)), 0);
+    CU_ASSERT(world_await_gate(&world, 0, kofn_gate_pack(gate)));
+    CU_ASSERT_EQUAL(kofn_verbs.hub_push(world.hub, 0, 1), 0); /* there is nothing to be sent yet */
+    next = (struct kofn_gate){.round = 2, .state = KOFN_GATE_OPEN, .released = 5};
+    CU_ASSERT_EQUAL(kofn_verbs.hub_gate(world.hub, 0, kofn_gate_pack(next)), 0);
+    gate.released = 5;
+    CU_ASSERT(world_await_gate(&world, 0, kofn_gate_pack(gate)));
+    publish_locally(world.hub, 1);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_push(world.hub, 0, 1), 0);
+    CU_ASSERT(world_await_gate(&world, 0, kofn_gate_pack(next)));
+    CU_ASSERT_EQUAL(kofn_verbs.endpoint_fetch(world.endpoints[0], model, NULL, &stamp), 0);
+    CU_ASSERT_EQUAL(stamp.sequence, 1);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_push(world.hub, 0, 2), 0);
+    end = (struct kofn_gate){.round = 2, .state = KOFN_GATE_END, .released = 6};
+    CU_ASSERT_EQUAL(kofn_verbs.hub_gate(world.hub, 0, kofn_gate_pack(end)), 0);
+    CU_ASSERT(world_await_gate(&world, 0, kofn_gate_pack(end)));
+    world_close(&world);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+}
+
 /* When all links fail, each rank is reported once and behind what had arrived of it, and every call
  * of its worker says so; a new epoch begins afresh.
  */
@@ -344,6 +376,7 @@ void verbs_add_faults(void)
     CONTRACT_TEST(suite, test_late_write_fails_at_its_sender);
     CONTRACT_TEST(suite, test_last_gate_arrives);
     CONTRACT_TEST(suite, test_last_gate_waits_for_no_model);
+    CONTRACT_TEST(suite, test_credits_and_the_end_wait_for_no_model);
     CONTRACT_TEST(suite, test_failed_links_are_reported_once);
     CONTRACT_TEST(suite, test_receive_requests_come_back);
     CONTRACT_TEST(suite, test_a_pair_that_the_device_ends);

@@ -221,9 +221,6 @@ int kofn__verbs_hub_poll(struct kofn_hub *hub, struct kofn_arrival *arrivals, in
 /* Sends what is due of receipts and line, as far as there is room. */
 void kofn__verbs_words_flush(struct kofn__verbs_hub *hub, uint32_t rank);
 
-/* The worker is about to be taken out: its last gate waits for no model any more. */
-void kofn__verbs_words_last(struct kofn__verbs_hub *hub, uint32_t rank);
-
 /* Tells all workers what to send an immediate with. */
 void kofn__verbs_words_want(struct kofn__verbs_hub *hub, uint32_t wants);
 

@@ -212,8 +212,6 @@ void kofn__verbs_hub_evict(struct kofn_hub *base, uint32_t rank)
         return;
     member = &hub->members[rank];
     take_keys(hub, rank);
-    if (member->place == KOFN__VERBS_CONNECTED)
-        kofn__verbs_words_last(hub, rank);
     if (kofn__verbs_in_inbox(hub) && member->place == KOFN__VERBS_CONNECTED)
         kofn_inbox_unwatch(&hub->inbox, rank);
     if (member->place == KOFN__VERBS_CONNECTED && member->failed && !member->reported)

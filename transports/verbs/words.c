@@ -58,10 +58,29 @@ static void write_receipt(struct kofn__verbs_hub *hub, uint32_t rank, uint32_t b
                             block_at(member, offset), false, false);
 }
 
-/* A gate that a model is to come before keeps the one that was written last. */
+/* Is there a model that is to come before the round that the gate opens? */
 static bool held(const struct kofn__verbs_member *member)
 {
     return member->push.promised > member->push.stamped;
+}
+
+/* What the worker may read now, of @gate, where @former is what it has been told last: of a gate
+ * that a model is to come before, its credits; all of one that needs no model.
+ */
+static uint64_t ahead_of_model(uint64_t former, uint64_t gate)
+{
+    struct kofn_gate before, now;
+
+    if (!kofn_gate_unpack(gate, &now))
+        return former;
+    if (now.state == KOFN_GATE_END || now.state == KOFN_GATE_EVICTED)
+        return gate;
+    if (!kofn_gate_unpack(former, &before))
+        return former;
+    if (now.round == before.round && now.lag == before.lag)
+        return gate;
+    before.released = now.released;
+    return kofn_gate_pack(before);
 }
 
 static void write_line(struct kofn__verbs_hub *hub, uint32_t rank)
@@ -71,10 +90,9 @@ static void write_line(struct kofn__verbs_hub *hub, uint32_t rank)
     uint64_t newest = kofn__verbs_newest(&hub->hub.model, hub->hub.models);
     bool wake = member->asleep;
 
-    if (!held(member)) {
-        line->gate = member->gate;
+    line->gate = held(member) ? ahead_of_model(line->gate, member->gate) : member->gate;
+    if (!held(member))
         line->published = kofn_word_seal(newest << 8);
-    }
     line->state = kofn__verbs_state(hub->wants, member->count);
     member->line_due = member->asleep = false;
     kofn__verbs_words_write(hub, rank, line, sizeof(*line), block_at(member, 0), wake, false);
@@ -138,6 +156,7 @@ int kofn__verbs_hub_gate(struct kofn_hub *base, uint32_t rank, uint64_t gate)
 {
     struct kofn__verbs_hub *hub = kofn__verbs_hub(base);
     struct kofn__verbs_member *member = kofn__verbs_member(hub, rank);
+    uint64_t told;
 
     if (!member)
         return KOFN_INVALID;
@@ -146,19 +165,10 @@ int kofn__verbs_hub_gate(struct kofn_hub *base, uint32_t rank, uint64_t gate)
         return KOFN_GONE;
     make_room(hub, rank);
     kofn__verbs_push_progress(hub, rank);
-    if (!held(member))
+    told = kofn__verbs_shadow(hub, rank)->line.gate;
+    if (!held(member) || ahead_of_model(told, gate) != told)
         renew_line(hub, rank);
     return 0;
-}
-
-void kofn__verbs_words_last(struct kofn__verbs_hub *hub, uint32_t rank)
-{
-    struct kofn__verbs_member *member = &hub->members[rank];
-
-    if (member->failed || !held(member))
-        return;
-    member->push.promised = member->push.stamped;
-    renew_line(hub, rank);
 }
 
 int kofn__verbs_hub_receipt(struct kofn_hub *base, uint32_t rank,
