@@ -154,8 +154,9 @@ struct kofn_transport_ops {
     int (*hub_open)(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p);
     void (*hub_close)(struct kofn_hub *hub);
 
-    /* Gives @rank a fresh, zeroed slot and block. The rank must not be admitted already, and one
-     * that was evicted must have been reclaimed.
+    /* Gives @rank a slot of which all stamps are 0, whatever is in its payloads, and a zeroed
+     * block. The rank must not be admitted already, and one that was evicted must have been
+     * reclaimed.
      * @offer  out: for the worker; its descriptors are the caller's to pass on and close
      */
     int (*hub_admit)(struct kofn_hub *hub, uint32_t rank, uint32_t epoch, struct kofn_offer *offer);

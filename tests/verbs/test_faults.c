@@ -195,6 +195,58 @@ static void test_receive_requests_come_back(void)
     CU_ASSERT_EQUAL(fake_live(), 0);
 }
 
+/* Who comes after another finds a slot without a stamp; what it has of payload, which may be many
+ * GiB, is as it was: everybody would wait while it is overwritten.
+ */
+static void test_admission_touches_no_payload(void)
+{
+    struct world world;
+    void *slot;
+
+    world_open(&world, 1, 1000, 2, 0);
+    world_join_all(&world);
+    slot = kofn_hub_slot(world.hub, 0);
+    for (uint64_t sequence = 1; sequence <= 2; sequence++) {
+        world_publish(&world, 0, sequence);
+        CU_ASSERT_EQUAL(world_take(&world, 1, 1), 1);
+    }
+    kofn_verbs.hub_evict(world.hub, 0);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_reclaim(world.hub, 0, false), 0);
+    kofn_verbs.endpoint_close(world.endpoints[0]);
+    world_join(&world, 0, 2);
+    CU_ASSERT_EQUAL(kofn_slot_newest(&world.geometry, slot), 0);
+    for (uint64_t sequence = 1; sequence <= 2; sequence++)
+        CU_ASSERT(
+            payload_is(kofn_slot_payload(&world.geometry, slot, sequence), 1000, 0, 1, sequence));
+    world_close(&world);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+}
+
+/* Whoever sends as fast as it is read does not keep the hub: no call takes in more than a queue
+ * holds, here of two queues and what is polled at a time.
+ */
+static void test_no_end_of_completions(void)
+{
+    enum { MANY = 1000000, AT_A_TIME = 64 };
+    struct kofn__verbs_hub *hub;
+    struct world world;
+    unsigned most;
+
+    world_open(&world, 2, 1000, 2, 0);
+    world_join_all(&world);
+    hub = kofn__verbs_hub(world.hub);
+    most = (unsigned)(hub->receive->cqe + hub->send->cqe) + 2 * AT_A_TIME;
+    fake_device.chatter = MANY;
+    kofn__verbs_hub_progress(hub);
+    CU_ASSERT(fake_device.chatter < MANY);
+    CU_ASSERT(fake_device.chatter >= MANY - most);
+    fake_device.chatter = 0;
+    world_publish(&world, 1, 1);
+    CU_ASSERT_EQUAL(world_take(&world, 1, 1), 1);
+    world_close(&world);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+}
+
 /* A queue pair that the device ends by itself is the end of one connection, at once, although
  * nothing is on its way there; the message says whose and why.
  */
@@ -379,6 +431,8 @@ void verbs_add_faults(void)
     CONTRACT_TEST(suite, test_credits_and_the_end_wait_for_no_model);
     CONTRACT_TEST(suite, test_failed_links_are_reported_once);
     CONTRACT_TEST(suite, test_receive_requests_come_back);
+    CONTRACT_TEST(suite, test_admission_touches_no_payload);
+    CONTRACT_TEST(suite, test_no_end_of_completions);
     CONTRACT_TEST(suite, test_a_pair_that_the_device_ends);
     CONTRACT_TEST(suite, test_lost_device_ends_all_connections);
     CONTRACT_TEST(suite, test_words_wait_and_are_not_lost);

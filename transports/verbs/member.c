@@ -33,6 +33,16 @@ static int open_lanes(struct kofn__verbs_hub *hub, uint32_t rank)
     return rc;
 }
 
+/* Nothing has been written there: a stamp says what a payload is worth. Payloads stay as they are,
+ * of which there may be many GiB, while everybody waits.
+ */
+static void clear_stamps(struct kofn__verbs_hub *hub, uint32_t rank)
+{
+    for (uint32_t i = 0; i < hub->hub.slot.depth; i++)
+        memset(kofn_slot_stamp(&hub->hub.slot, kofn_hub_slot(&hub->hub, rank), i), 0,
+               sizeof(struct kofn_stamp));
+}
+
 /* The keys to its slot and to its beat, and to nothing else. */
 static int register_memory(struct kofn__verbs_hub *hub, uint32_t rank)
 {
@@ -45,7 +55,7 @@ static int register_memory(struct kofn__verbs_hub *hub, uint32_t rank)
 
     if (hub->pull) /* it is we who write there */
         payload = IBV_ACCESS_LOCAL_WRITE;
-    memset(slot, 0, hub->hub.slot.slot_bytes);
+    clear_stamps(hub, rank);
     memset(beat, 0, sizeof(uint64_t));
     member->regions[KOFN__VERBS_SLOT] = kofn__verbs_register(&hub->port, "a worker's slot", slot,
                                                              hub->hub.slot.slot_bytes, payload);
