@@ -81,13 +81,6 @@ void kofn_member_published(struct kofn_member *member, const struct kofn_stamp *
     count_finished(member);
 }
 
-uint32_t kofn_member_settled(const struct kofn_member *member, uint32_t round)
-{
-    if (round < member->settled_round)
-        return UINT32_MAX;
-    return round == member->settled_round ? member->settled_updates : 0;
-}
-
 void kofn_member_settle(struct kofn_member *member, uint32_t round, uint32_t updates,
                         uint64_t *count)
 {

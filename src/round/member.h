@@ -95,7 +95,12 @@ void kofn_member_published(struct kofn_member *member, const struct kofn_stamp *
 /* Updates of @round that are settled already: what a publication of that round must start from.
  * UINT32_MAX if the round lies before the last settled one.
  */
-uint32_t kofn_member_settled(const struct kofn_member *member, uint32_t round);
+static inline uint32_t kofn_member_settled(const struct kofn_member *member, uint32_t round)
+{
+    if (round < member->settled_round)
+        return UINT32_MAX;
+    return round == member->settled_round ? member->settled_updates : 0;
+}
 
 /* Settles local updates of @round up to @updates, and adds those not settled before to @count, one
  * of the account's.

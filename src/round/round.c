@@ -98,9 +98,12 @@ static void collect(struct kofn_round *round)
 /* While the round collects: @member may owe something now, or no more. */
 static void collect_from(struct kofn_round *round, struct kofn_member *member)
 {
-    bool owing = owes(round, member);
+    bool owing;
 
-    if (round->phase != KOFN_PHASE_COLLECTING || owing == member->owing)
+    if (round->phase != KOFN_PHASE_COLLECTING)
+        return;
+    owing = owes(round, member);
+    if (owing == member->owing)
         return;
     member->owing = owing;
     if (owing)
@@ -133,9 +136,8 @@ static uint32_t contributors(const struct kofn_round *round)
 
 static bool deadline_met(const struct kofn_round *round, uint64_t now)
 {
-    uint64_t deadline = kofn_round_deadline(round);
-
-    return deadline && now >= deadline && contributors(round) >= KOFN_MAX(round->config.quorum, 1u);
+    return round->deadline_ns && now >= kofn_round_deadline(round) &&
+           contributors(round) >= KOFN_MAX(round->config.quorum, 1u);
 }
 
 /* Nothing that could still come would count: all of it has been refused already. The next round

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
-
 static bool before(const struct kofn_mail *a, const struct kofn_mail *b)
 {
     return a->time < b->time || (a->time == b->time && a->order < b->order);
@@ -40,11 +38,6 @@ void kofn_post_close(struct kofn_post *post)
 {
     free(post->heap);
     *post = (struct kofn_post){0};
-}
-
-uint64_t kofn_post_next(const struct kofn_post *post)
-{
-    return post->count ? post->heap[0].time : KOFN_FOREVER;
 }
 
 struct kofn_mail kofn_post_take(struct kofn_post *post)

@@ -7,6 +7,7 @@
 #define KOFN_SIM_POST_H
 
 #include "base/base.h"
+#include "base/clock.h"
 
 enum kofn_mail_kind {
     KOFN_MAIL_DOOR, /* has reached the link of the server, or the peer; it still has to get in */
@@ -39,7 +40,10 @@ int kofn_post_send(struct kofn_post *post, const struct kofn_mail *mail);
 void kofn_post_close(struct kofn_post *post);
 
 /* When the next message arrives; KOFN_FOREVER if none is under way. */
-uint64_t kofn_post_next(const struct kofn_post *post);
+static inline uint64_t kofn_post_next(const struct kofn_post *post)
+{
+    return post->count ? post->heap[0].time : KOFN_FOREVER;
+}
 
 /* Takes out the next message, of which there must be one. */
 struct kofn_mail kofn_post_take(struct kofn_post *post);

@@ -175,8 +175,7 @@ static void compute(struct kofn_sim *sim, uint32_t rank)
 static void ended(struct kofn_sim *sim, uint32_t rank, bool cancelled)
 {
     struct kofn_sim_worker *worker = &sim->workers[rank];
-    struct kofn_trace_record record = {
-        .rank = rank, .round = worker->round, .update = worker->updates, .cancelled = cancelled};
+    struct kofn_trace_record record;
     uint64_t took;
 
     if (sim->now < worker->begin_ns)
@@ -185,7 +184,11 @@ static void ended(struct kofn_sim *sim, uint32_t rank, bool cancelled)
     worker->busy_ns += took;
     if (!sim->attr.updated)
         return;
-    record.start_ns = worker->begin_ns - 1;
+    record = (struct kofn_trace_record){.rank = rank,
+                                        .round = worker->round,
+                                        .update = worker->updates,
+                                        .cancelled = cancelled,
+                                        .start_ns = worker->begin_ns - 1};
     record.compute_ns = (uint64_t)(sim->attr.compute_share * (double)took);
     record.delay_ns = took - record.compute_ns;
     sim->attr.updated(sim->attr.arg, &record);
