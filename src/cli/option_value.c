@@ -178,7 +178,7 @@ static int choose(const struct kofn_option *option, const char *text, const char
     for (; count < CHOICES_MAX && (names[count] = option->choice(count)); count++)
         if (!strcmp(text, names[count]))
             return (int)count;
-    return kofn_error(log, KOFN_INVALID, "%s: no %s is called \"%.*s\"; %s", where, option->name,
+    return kofn_error(log, KOFN_INVALID, "%s: there is no %s \"%.*s\"; %s", where, option->name,
                       KOFN_TEXT_SHOWN, text, kofn_hint(hint, kofn_text(text), names, count));
 }
 

@@ -326,6 +326,9 @@ static int read_words(struct kofn_perf_conf *conf, int argc, char **argv)
     conf->test = 0;
     while (conf->test < KOFN_PERF_TESTS && strcmp(word, kofn_perf_tests[conf->test]))
         conf->test++;
+    if (conf->test == KOFN_PERF_TESTS && !*word)
+        return kofn_error(NULL, KOFN_INVALID, "perf: a test is missing; %s",
+                          kofn_hint(hint, kofn_text(word), kofn_perf_tests, KOFN_PERF_TESTS));
     if (conf->test == KOFN_PERF_TESTS)
         return kofn_error(NULL, KOFN_INVALID, "perf: \"%.64s\" is no test; %s", word,
                           kofn_hint(hint, kofn_text(word), kofn_perf_tests, KOFN_PERF_TESTS));
