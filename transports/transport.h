@@ -72,6 +72,8 @@ struct kofn_hub_attr {
     struct kofn_geometry slot;  /* of every worker */
     struct kofn_geometry model; /* of the published model; same payload */
     bool pull;                  /* publications are kept and read, not sent (--publish pull) */
+    bool credits_with_round;    /* a credit that comes with a new round says that what it is for is
+                                   in that round's model, and so is not to be seen before it */
     int numa_node;              /* where slots and models are to be; -1 = anywhere */
     uint64_t spin;              /* ns a wait polls before it sleeps */
     const char *bind;           /* the number of the host the control channel listens on; a
@@ -193,8 +195,9 @@ struct kofn_transport_ops {
     int (*hub_receipt)(struct kofn_hub *hub, uint32_t rank, const struct kofn_receipt_line *line);
 
     /* Model @sequence is complete in hub->models: sends it to @rank, which has acknowledged the one
-     * before. Arrives before any round that a gate opens afterwards; credits, and the end of the
-     * job or of a membership, need no model and may go ahead of it.
+     * before. Arrives before any round that a gate opens afterwards; credits (but for
+     * attr.credits_with_round), and the end of the job or of a membership, need no model and may go
+     * ahead of it.
      */
     int (*hub_push)(struct kofn_hub *hub, uint32_t rank, uint64_t sequence);
 

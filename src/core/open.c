@@ -182,6 +182,8 @@ static int open_hub(struct kofn_server *server, const struct kofn_transport_ops 
     bool pull = server->attr.publish == KOFN_PUBLISH_PULL;
     struct kofn_hub_attr hub = {.workers = server->attr.workers,
                                 .pull = pull,
+                                .credits_with_round =
+                                    algorithm_of(&server->attr)->worker_may == KOFN_WORKER_FETCHES,
                                 .numa_node = -1,
                                 .spin = server->attr.spin,
                                 .bind = *server->listener.host ? server->listener.host : NULL,

@@ -137,6 +137,32 @@ static void test_credits_and_the_end_wait_for_no_model(void)
     CU_ASSERT_EQUAL(fake_live(), 0);
 }
 
+/* Where a credit says that what it is for is in the model of the round that comes with it, it waits
+ * for that, too.
+ */
+static void test_credits_come_with_their_round(void)
+{
+    struct kofn_gate gate = {.round = 1, .state = KOFN_GATE_OPEN, .released = 4}, next;
+    struct world world;
+
+    world_open(&world, 1, 1000, 2, 0);
+    kofn__verbs_hub(world.hub)->credits_with_round = true;
+    world_join_all(&world);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_gate(world.hub, 0, kofn_gate_pack(gate)), 0);
+    CU_ASSERT(world_await_gate(&world, 0, kofn_gate_pack(gate)));
+    CU_ASSERT_EQUAL(kofn_verbs.hub_push(world.hub, 0, 1), 0); /* there is nothing to be sent yet */
+    next = (struct kofn_gate){.round = 2, .state = KOFN_GATE_OPEN, .released = 5};
+    CU_ASSERT_EQUAL(kofn_verbs.hub_gate(world.hub, 0, kofn_gate_pack(next)), 0);
+    for (int i = 0; i < 100; i++)
+        world_settle(&world);
+    CU_ASSERT_EQUAL(kofn_peer_load64(&world.endpoints[0]->block->gate), kofn_gate_pack(gate));
+    publish_locally(world.hub, 1);
+    CU_ASSERT_EQUAL(kofn_verbs.hub_push(world.hub, 0, 1), 0);
+    CU_ASSERT(world_await_gate(&world, 0, kofn_gate_pack(next)));
+    world_close(&world);
+    CU_ASSERT_EQUAL(fake_live(), 0);
+}
+
 /* When all links fail, each rank is reported once and behind what had arrived of it, and every call
  * of its worker says so; a new epoch begins afresh.
  */
@@ -429,6 +455,7 @@ void verbs_add_faults(void)
     CONTRACT_TEST(suite, test_last_gate_arrives);
     CONTRACT_TEST(suite, test_last_gate_waits_for_no_model);
     CONTRACT_TEST(suite, test_credits_and_the_end_wait_for_no_model);
+    CONTRACT_TEST(suite, test_credits_come_with_their_round);
     CONTRACT_TEST(suite, test_failed_links_are_reported_once);
     CONTRACT_TEST(suite, test_receive_requests_come_back);
     CONTRACT_TEST(suite, test_admission_touches_no_payload);

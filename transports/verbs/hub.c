@@ -233,6 +233,7 @@ static int hub_open(const struct kofn_hub_attr *attr, struct kofn_hub **hub_p)
                                  .model = attr->model,
                                  .workers = attr->workers};
     hub->pull = attr->pull;
+    hub->credits_with_round = attr->credits_with_round;
     kofn_backoff_init(&hub->backoff, attr->spin, 0);
     rc = kofn__verbs_port_open(&hub->port, &options, attr->bind, attr->peer_timeout, attr->log);
     hub->hub.counters = hub->port.counters;

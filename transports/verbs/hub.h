@@ -138,9 +138,10 @@ struct kofn__verbs_hub {
 
     /* Waiting. */
     struct kofn_backoff backoff;
-    uint64_t *seen;    /* beats as of the end of the last wait */
-    uint32_t *changed; /* room for a scan */
-    uint32_t wants;    /* as the workers have been told */
+    uint64_t *seen;          /* beats as of the end of the last wait */
+    uint32_t *changed;       /* room for a scan */
+    uint32_t wants;          /* as the workers have been told */
+    bool credits_with_round; /* as in kofn_hub_attr */
     uint64_t upkeep_ns;
     uint32_t polls; /* since the last upkeep */
 

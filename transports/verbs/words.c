@@ -67,7 +67,7 @@ static bool held(const struct kofn__verbs_member *member)
 /* What the worker may read now, of @gate, where @former is what it has been told last: of a gate
  * that a model is to come before, its credits; all of one that needs no model.
  */
-static uint64_t ahead_of_model(uint64_t former, uint64_t gate)
+static uint64_t ahead_of_model(const struct kofn__verbs_hub *hub, uint64_t former, uint64_t gate)
 {
     struct kofn_gate before, now;
 
@@ -79,6 +79,8 @@ static uint64_t ahead_of_model(uint64_t former, uint64_t gate)
         return former;
     if (now.round == before.round && now.lag == before.lag)
         return gate;
+    if (hub->credits_with_round)
+        return former;
     before.released = now.released;
     return kofn_gate_pack(before);
 }
@@ -90,7 +92,7 @@ static void write_line(struct kofn__verbs_hub *hub, uint32_t rank)
     uint64_t newest = kofn__verbs_newest(&hub->hub.model, hub->hub.models);
     bool wake = member->asleep;
 
-    line->gate = held(member) ? ahead_of_model(line->gate, member->gate) : member->gate;
+    line->gate = held(member) ? ahead_of_model(hub, line->gate, member->gate) : member->gate;
     if (!held(member))
         line->published = kofn_word_seal(newest << 8);
     line->state = kofn__verbs_state(hub->wants, member->count);
@@ -166,7 +168,7 @@ int kofn__verbs_hub_gate(struct kofn_hub *base, uint32_t rank, uint64_t gate)
     make_room(hub, rank);
     kofn__verbs_push_progress(hub, rank);
     told = kofn__verbs_shadow(hub, rank)->line.gate;
-    if (!held(member) || ahead_of_model(told, gate) != told)
+    if (!held(member) || ahead_of_model(hub, told, gate) != told)
         renew_line(hub, rank);
     return 0;
 }
