@@ -142,14 +142,19 @@ static void ask_overlap(struct question *question)
     set_idle(question, question->job->local_steps * mean_of(question));
 }
 
+static struct kofn_stsyn_model stsyn_model(const struct question *question)
+{
+    return (struct kofn_stsyn_model){.update = &question->update,
+                                     .per_round = question->per_round,
+                                     .workers = question->job->workers,
+                                     .wait_for = question->job->wait_for,
+                                     .local_steps = question->job->local_steps};
+}
+
 static void ask_stsyn(struct question *question)
 {
     const struct kofn_case *job = question->job;
-    struct kofn_stsyn_model model = {.update = &question->update,
-                                     .per_round = question->per_round,
-                                     .workers = job->workers,
-                                     .wait_for = job->wait_for,
-                                     .local_steps = job->local_steps};
+    struct kofn_stsyn_model model = stsyn_model(question);
     struct kofn_prediction time, updates, uploads;
     int rc = kofn_stsyn_time(&model, &time);
 
@@ -265,11 +270,7 @@ static void ask_fedbuff(struct question *question)
 static void ask_flanp(struct question *question)
 {
     const struct kofn_case *job = question->job;
-    struct kofn_stsyn_model model = {.update = &question->update,
-                                     .per_round = question->per_round,
-                                     .workers = job->workers,
-                                     .wait_for = job->wait_for,
-                                     .local_steps = job->local_steps};
+    struct kofn_stsyn_model model = stsyn_model(question);
     struct kofn_prediction time;
     int rc = kofn_stsyn_time(&model, &time);
 

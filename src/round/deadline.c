@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/select.h"
+
 #define MAD_FACTOR 3.0
 #define MAD_FLOOR 0.05 /* of the median */
 #define ROUNDS_FIRST 3
@@ -42,39 +44,7 @@ uint64_t kofn_deadline_span(const struct kofn_deadline *deadline)
     return (uint64_t)KOFN_MIN(median, LONGEST);
 }
 
-static void swap(double *a, double *b)
-{
-    double keep = *a;
-
-    *a = *b;
-    *b = keep;
-}
-
-/* Hoare's selection: afterwards values[k] is the k-th smallest, and nothing before it is larger. */
-static double select_kth(double *values, size_t count, size_t k)
-{
-    size_t low = 0, high = count - 1;
-
-    while (low < high) {
-        double pivot = values[low + (high - low) / 2];
-        size_t i = low, j = high;
-
-        for (;;) {
-            while (values[i] < pivot)
-                i++;
-            while (values[j] > pivot)
-                j--;
-            if (i >= j)
-                break;
-            swap(&values[i++], &values[j--]);
-        }
-        if (k <= j)
-            high = j;
-        else
-            low = j + 1;
-    }
-    return values[k];
-}
+KOFN_SELECT(select_kth, double)
 
 static void sort_few(double *values, size_t count)
 {

@@ -1,6 +1,7 @@
 /* sim_lag.c: workers that lag behind the clock. */
 #include <stdlib.h>
 
+#include "base/select.h"
 #include "sim/inside.h"
 
 #define AHEAD 2u /* ranks: what is far away is there by the time that they are looked at */
@@ -101,39 +102,7 @@ void kofn_sim_lag_finish(struct kofn_sim *sim, uint32_t rank)
     kofn_sim_worker_finish(sim, rank);
 }
 
-static void swap(uint64_t *a, uint64_t *b)
-{
-    uint64_t keep = *a;
-
-    *a = *b;
-    *b = keep;
-}
-
-/* Hoare's selection: the @nth smallest, from 0, of more values than that; their order changes. */
-static uint64_t select_nth(uint64_t *values, size_t count, size_t nth)
-{
-    size_t low = 0, high = count - 1;
-
-    while (low < high) {
-        uint64_t pivot = values[low + (high - low) / 2];
-        size_t i = low, j = high;
-
-        for (;;) {
-            while (values[i] < pivot)
-                i++;
-            while (values[j] > pivot)
-                j--;
-            if (i >= j)
-                break;
-            swap(&values[i++], &values[j--]);
-        }
-        if (nth <= j)
-            high = j;
-        else
-            low = j + 1;
-    }
-    return values[nth];
-}
+KOFN_SELECT(select_nth, uint64_t)
 
 /* Who ends as the @nth, from 0, of those that compute, at @time as it does; of one moment, lower
  * ranks come first.
