@@ -15,7 +15,7 @@
 
 /* How the connection manager fails, besides with the event of a step: not at all, without any event
  * from the step after the first on, by leading elsewhere, by swallowing confirmations, by keeping
- * them until it is set to something else (with an atomic store), without any event at all.
+ * them until it is set to something else (by fake_set_manager()), without any event at all.
  */
 enum {
     FAKE_MANAGER_WORKS = -1,
@@ -45,6 +45,9 @@ struct fake_device {
     int manager;        /* of connections: how it fails, an enum rdma_cm_event_type, or below */
 };
 extern struct fake_device fake_device;
+
+/* What fake_device.manager is from now on, while other threads look at it. */
+void fake_set_manager(int manager);
 
 /* Back to the beginning; everything must have been destroyed. */
 void fake_reset(void);

@@ -1,6 +1,7 @@
 /* The connection manager of the fake device: listeners, calls and events inside this process. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
 #include <rdma/rdma_cma.h>
 #include <stdlib.h>
 #include <string.h>
@@ -382,10 +383,23 @@ static int how(void)
     return __atomic_load_n(&fake_device.manager, __ATOMIC_RELAXED);
 }
 
+static pthread_mutex_t pace = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+
+void fake_set_manager(int manager)
+{
+    pthread_mutex_lock(&pace);
+    __atomic_store_n(&fake_device.manager, manager, __ATOMIC_RELAXED);
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&pace);
+}
+
 int rdma_establish(struct rdma_cm_id *base)
 {
+    pthread_mutex_lock(&pace);
     while (how() == FAKE_MANAGER_SLOW)
-        nanosleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+        pthread_cond_wait(&changed, &pace);
+    pthread_mutex_unlock(&pace);
     if (how() == FAKE_MANAGER_UNCONFIRMED)
         return 0;
     return tell(base, "rdma_establish", RDMA_CM_EVENT_ESTABLISHED);

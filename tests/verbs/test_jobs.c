@@ -265,7 +265,7 @@ static void test_nobody_waits_for_a_slow_call(void)
     struct job job;
 
     start(&job, "connect=rdmacm");
-    __atomic_store_n(&fake_device.manager, FAKE_MANAGER_SLOW, __ATOMIC_RELAXED);
+    fake_set_manager(FAKE_MANAGER_SLOW);
     cut(&job, VICTIM, true);
     while (!is_connecting(&job) && kofn_now_ns() < deadline)
         CU_ASSERT_FATAL(step(&job));
@@ -275,7 +275,7 @@ static void test_nobody_waits_for_a_slow_call(void)
         CU_ASSERT_EQUAL(job.report.merged, WORKERS - 1);
     }
     CU_ASSERT(is_connecting(&job));
-    __atomic_store_n(&fake_device.manager, FAKE_MANAGER_WORKS, __ATOMIC_RELAXED);
+    fake_set_manager(FAKE_MANAGER_WORKS);
     step_until_back(&job, VICTIM, 1);
     end(&job);
 }
