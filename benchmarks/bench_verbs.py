@@ -142,9 +142,8 @@ def run_kofn(case, letters):
                "--transport-option", "mode=" + mode]
     if mode == "poll":  # measured on any device, promised or not: nothing depends on it here
         command += ["--transport-option", "unsafe-poll=yes"]
-    server = [*command, "-e"] if test == "bw" else command  # as ib_write_bw's, which has nothing to look at
     client = [*command, "-s", str(size), "-n", str(iterations), "--out_json", "127.0.0.1"]
-    lines = both_sides(server, client, "waiting for")
+    lines = both_sides(command, client, "waiting for")
     text = "\n".join(lines)
     row = json.loads(text[text.find("{"):])["results"][0]
     return row["t_typical"] if test == "lat" else row["bw_average"] * on_the_wire(size) / size

@@ -9,7 +9,7 @@
  *   perf_bw.c        how much goes through
  *   perf_quorum.c    N writers to one server: the first, the K-th and the last; perf_writers.c is
  *                    their side
- *   perf_times.h     times that were measured
+ *   perf_times.c     times that were measured
  *   perf_counters.c  what the device has counted meanwhile
  *   perf_report.c    what is printed
  *

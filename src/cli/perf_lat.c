@@ -52,13 +52,16 @@ static int pong(struct kofn_perf_link *link, const struct kofn_perf_order *order
 static int measure(struct kofn_perf_link *link, const struct kofn_perf_order *order,
                    struct kofn_perf_report *report)
 {
-    struct kofn_perf_times times = {0};
-    int rc;
+    struct kofn_perf_times times;
+    int rc = kofn_perf_times_init(&times, order->iterations, link->conf->log);
 
+    if (rc)
+        return rc;
     kofn_perf_report_device(report, link->endpoint->counters);
     rc = ping(link, order, &times);
     if (!rc)
         kofn_perf_report_times(report, order->bytes, NULL, &times);
+    kofn_perf_times_free(&times);
     return rc;
 }
 

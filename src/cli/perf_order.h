@@ -8,7 +8,7 @@
 #include "base/base.h"
 
 #define KOFN_PERF_BYTES_MAX (UINT64_C(1) << 30) /* of a payload */
-#define KOFN_PERF_ITERATIONS_MAX (UINT64_C(1) << 30)
+#define KOFN_PERF_ITERATIONS_MAX (UINT64_C(1) << 27) /* their times are kept: 1 GiB */
 #define KOFN_PERF_WRITERS_MAX 256u
 
 enum kofn_perf_test { KOFN_PERF_LAT, KOFN_PERF_BW, KOFN_PERF_QUORUM, KOFN_PERF_TESTS };

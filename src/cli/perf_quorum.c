@@ -204,7 +204,7 @@ static int run_rounds(struct crowd *crowd, struct kofn_perf_times times[PLACES])
 /* ---- one size ---- */
 
 static void report_size(const struct crowd *crowd, struct kofn_perf_report *report,
-                        const struct kofn_perf_times times[PLACES])
+                        struct kofn_perf_times times[PLACES])
 {
     char kth[24], last[24];
 
@@ -220,14 +220,17 @@ static int measure(struct crowd *crowd, struct kofn_perf_report *report)
     struct kofn_perf_times times[PLACES] = {0};
     int rc = admit_all(crowd);
 
-    if (rc)
-        return rc;
-    kofn_perf_report_device(report, crowd->link.hub->counters);
-    rc = run_rounds(crowd, times);
+    for (int i = 0; i < PLACES && !rc; i++)
+        rc = kofn_perf_times_init(&times[i], crowd->order.iterations, crowd->conf->log);
+    if (!rc)
+        kofn_perf_report_device(report, crowd->link.hub->counters);
+    rc = rc ? rc : run_rounds(crowd, times);
     for (uint32_t rank = 0; rank < crowd->joined && !rc; rank++)
         rc = kofn_perf_meet(&crowd->visitors[rank]);
     if (!rc)
         report_size(crowd, report, times);
+    for (int i = 0; i < PLACES; i++)
+        kofn_perf_times_free(&times[i]);
     return rc;
 }
 

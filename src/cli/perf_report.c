@@ -1,7 +1,6 @@
 #include "cli/perf_report.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,21 +42,23 @@ static void add_row(struct kofn_perf_report *report, json_t *row)
 
 static double us(const struct kofn_perf_times *times, double percent)
 {
-    return (double)kofn_histogram_percentile(&times->histogram, percent) / US;
+    return (double)kofn_perf_times_percentile(times, percent) / US;
 }
 
 void kofn_perf_report_times(struct kofn_perf_report *report, uint64_t bytes, const char *arrival,
-                            const struct kofn_perf_times *times)
+                            struct kofn_perf_times *times)
 {
-    uint64_t count = times->histogram.count;
-    double deviation = sqrt(times->spread / (double)count) / US;
+    uint64_t count = times->count;
+    double mean = kofn_perf_times_mean(times) / US;
+    double deviation = kofn_perf_times_deviation(times) / US;
 
+    kofn_perf_times_sort(times);
     if (report->rows)
         add_row(report,
                 json_pack("{s:I,s:s*,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "bytes",
                           (json_int_t)bytes, "arrival", arrival, "iterations", (json_int_t)count,
                           "t_min", us(times, 0), "t_max", us(times, 100), "t_typical",
-                          us(times, 50), "t_avg", times->mean / US, "t_stdev", deviation, "p50",
+                          us(times, 50), "t_avg", mean, "t_stdev", deviation, "p50",
                           us(times, 50), "p90", us(times, 90), "p99", us(times, 99), "p99_9",
                           us(times, 99.9), "p99_99", us(times, 99.99)));
     if (report->conf->json)
@@ -67,7 +68,7 @@ void kofn_perf_report_times(struct kofn_perf_report *report, uint64_t bytes, con
     if (arrival)
         printf("%-8s", arrival);
     printf(" %-14" PRIu64 " %-14.2f %-12.2f %-18.2f %-14.2f %-15.2f %-22.2f %-24.2f %.2f\n", count,
-           us(times, 0), us(times, 100), us(times, 50), times->mean / US, deviation, us(times, 99),
+           us(times, 0), us(times, 100), us(times, 50), mean, deviation, us(times, 99),
            us(times, 99.9), us(times, 99.99));
     fflush(stdout);
 }

@@ -36,9 +36,9 @@ int kofn_perf_report_end(struct kofn_perf_report *report, bool good);
  */
 void kofn_perf_report_device(struct kofn_perf_report *report, const char *counters);
 
-/* One row of times. @arrival: of quorum, which of N; else NULL. */
+/* One row of times, which are sorted for it. @arrival: of quorum, which of N; else NULL. */
 void kofn_perf_report_times(struct kofn_perf_report *report, uint64_t bytes, const char *arrival,
-                            const struct kofn_perf_times *times);
+                            struct kofn_perf_times *times);
 
 /* One row of bandwidth, in bytes a second. */
 void kofn_perf_report_bandwidth(struct kofn_perf_report *report, uint64_t bytes,

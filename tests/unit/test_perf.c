@@ -48,7 +48,7 @@ static void test_orders_are_judged(void)
         "perf lat 8 0 1 2 1 1", /* iterations */
         "perf lat 8 -1 1 2 1 1",
         "perf lat 8 99999999999999999999 1 2 1 1",
-        "perf lat 8 10 1073741825 2 1 1", /* warm-up */
+        "perf lat 8 10 134217729 2 1 1", /* warm-up */
         "perf lat 8 10 1 1 1 1",          /* depth */
         "perf lat 8 10 1 9 1 1",
         "perf quorum 8 10 1 2 0 1", /* writers */
@@ -66,24 +66,42 @@ static void test_orders_are_judged(void)
     CU_ASSERT_EQUAL(order.test, KOFN_PERF_BW);
 }
 
-/* Mean and deviation are exact, whatever the buckets of the histogram are. */
+/* Every time is kept: percentiles are samples, mean and deviation are those of all. */
 static void test_times(void)
 {
-    static const uint64_t samples[] = {1000, 3001, 5003, 999999};
-    struct kofn_perf_times times = {0};
-    double mean = 0, variance = 0;
+    static const struct {
+        double percent;
+        uint64_t index; /* of 1000: nearest rank */
+    } expected[] = {{0, 0},      {0.05, 0},  {50, 499},    {50.05, 500}, {90, 899},
+                    {99.9, 998}, {99.95, 999}, {99.99, 999}, {100, 999}};
+    struct kofn_perf_times times;
 
-    for (size_t i = 0; i < KOFN_ARRAY_SIZE(samples); i++) {
-        kofn_perf_times_record(&times, samples[i]);
-        mean += (double)samples[i] / KOFN_ARRAY_SIZE(samples);
-    }
-    for (size_t i = 0; i < KOFN_ARRAY_SIZE(samples); i++)
-        variance += pow((double)samples[i] - mean, 2);
-    CU_ASSERT_DOUBLE_EQUAL(times.mean, mean, 1e-6);
-    CU_ASSERT_DOUBLE_EQUAL(times.spread / variance, 1, 1e-12);
-    CU_ASSERT_EQUAL(times.histogram.count, KOFN_ARRAY_SIZE(samples));
-    CU_ASSERT_EQUAL(times.histogram.min, 1000);
-    CU_ASSERT_EQUAL(times.histogram.max, 999999);
+    CU_ASSERT_EQUAL_FATAL(kofn_perf_times_init(&times, 1000, NULL), 0);
+    for (uint64_t i = 0; i < 1000; i++) /* 7 and 1000 have no common factor: every sample once */
+        kofn_perf_times_record(&times, 1000003 * (i * 7 % 1000));
+    CU_ASSERT_DOUBLE_EQUAL(kofn_perf_times_mean(&times), 1000003 * 499.5, 1e-3);
+    CU_ASSERT_DOUBLE_EQUAL(kofn_perf_times_deviation(&times), 1000003 * sqrt(999999 / 12.), 1e-3);
+    kofn_perf_times_sort(&times);
+    for (size_t i = 0; i < KOFN_ARRAY_SIZE(expected); i++)
+        CU_ASSERT_EQUAL(kofn_perf_times_percentile(&times, expected[i].percent),
+                        1000003 * expected[i].index);
+    kofn_perf_times_free(&times);
+    CU_ASSERT_EQUAL(times.count, 0);
+}
+
+/* Of a single time everything is that time. */
+static void test_one_time(void)
+{
+    struct kofn_perf_times times;
+
+    CU_ASSERT_EQUAL_FATAL(kofn_perf_times_init(&times, 1, NULL), 0);
+    kofn_perf_times_record(&times, 77);
+    CU_ASSERT_EQUAL(kofn_perf_times_percentile(&times, 0), 77);
+    CU_ASSERT_EQUAL(kofn_perf_times_percentile(&times, 50), 77);
+    CU_ASSERT_EQUAL(kofn_perf_times_percentile(&times, 99.99), 77);
+    CU_ASSERT_EQUAL(kofn_perf_times_mean(&times), 77);
+    CU_ASSERT_EQUAL(kofn_perf_times_deviation(&times), 0);
+    kofn_perf_times_free(&times);
 }
 
 static void put(const char *directory, const char *name, const char *text)
@@ -147,5 +165,6 @@ void kofn_suite_perf(void)
     CU_add_test(suite, "orders travel", test_orders_travel);
     CU_add_test(suite, "orders are judged", test_orders_are_judged);
     CU_add_test(suite, "times", test_times);
+    CU_add_test(suite, "one time", test_one_time);
     CU_add_test(suite, "counters", test_counters);
 }
