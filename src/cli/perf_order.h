@@ -7,7 +7,7 @@
 
 #include "base/base.h"
 
-#define KOFN_PERF_BYTES_MAX (UINT64_C(1) << 30) /* of a payload */
+#define KOFN_PERF_BYTES_MAX (UINT64_C(1) << 30)      /* of a payload */
 #define KOFN_PERF_ITERATIONS_MAX (UINT64_C(1) << 27) /* their times are kept: 1 GiB */
 #define KOFN_PERF_WRITERS_MAX 256u
 

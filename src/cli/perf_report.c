@@ -54,13 +54,12 @@ void kofn_perf_report_times(struct kofn_perf_report *report, uint64_t bytes, con
 
     kofn_perf_times_sort(times);
     if (report->rows)
-        add_row(report,
-                json_pack("{s:I,s:s*,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "bytes",
-                          (json_int_t)bytes, "arrival", arrival, "iterations", (json_int_t)count,
-                          "t_min", us(times, 0), "t_max", us(times, 100), "t_typical",
-                          us(times, 50), "t_avg", mean, "t_stdev", deviation, "p50",
-                          us(times, 50), "p90", us(times, 90), "p99", us(times, 99), "p99_9",
-                          us(times, 99.9), "p99_99", us(times, 99.99)));
+        add_row(report, json_pack("{s:I,s:s*,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "bytes",
+                                  (json_int_t)bytes, "arrival", arrival, "iterations",
+                                  (json_int_t)count, "t_min", us(times, 0), "t_max", us(times, 100),
+                                  "t_typical", us(times, 50), "t_avg", mean, "t_stdev", deviation,
+                                  "p50", us(times, 50), "p90", us(times, 90), "p99", us(times, 99),
+                                  "p99_9", us(times, 99.9), "p99_99", us(times, 99.99)));
     if (report->conf->json)
         return;
     head(report);

@@ -3,6 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KOFN_ANCHOR_REAL float
+#define KOFN_ANCHOR_MERGE struct kofn_merge
+#define KOFN_ANCHOR_NAME(name) f32_##name
+#include "math/anchor_steps.h"
+
 int kofn_anchor_open(struct kofn_anchor *anchor, size_t n)
 {
     size_t bytes = kofn_round_up(n * sizeof(float), KOFN_CACHE_LINE);
@@ -30,27 +35,13 @@ void kofn_anchor_close(struct kofn_anchor *anchor)
 bool kofn_anchor_merge(struct kofn_anchor *anchor, kofn_anchor_run run, void *arg, float *out,
                        const float *base, const void **updates, float *weights, size_t count)
 {
-    float rate = (float)anchor->rate, momentum = (float)anchor->momentum;
-    const void *moves[] = {anchor->next, anchor->velocity};
-    /* d + momentum v' = (1 + momentum) v' - momentum v */
-    const float steps[] = {anchor->nesterov ? rate * (1 + momentum) : rate, -rate * momentum};
     struct kofn_merge merge = {
         .out = out, .base = base, .updates = updates, .weights = weights, .count = count};
 
     if (!anchor->velocity || !count)
         return run(arg, &merge);
-    updates[count] = anchor->velocity;
-    weights[count] = momentum;
-    merge = (struct kofn_merge){
-        .out = anchor->next, .updates = updates, .weights = weights, .count = count + 1};
-    if (!run(arg, &merge))
-        return false;
-    merge = (struct kofn_merge){.out = out,
-                                .base = base,
-                                .updates = moves,
-                                .weights = steps,
-                                .count = anchor->nesterov ? 2 : 1};
-    return run(arg, &merge);
+    return f32_move(anchor, anchor->velocity, anchor->next, run, arg, out, base, updates, weights,
+                    count);
 }
 
 void kofn_anchor_commit(struct kofn_anchor *anchor)
@@ -63,8 +54,5 @@ void kofn_anchor_commit(struct kofn_anchor *anchor)
 
 void kofn_anchor_pull(float *x, float *delta, const float *anchor, double alpha, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        x[i] = (float)((double)x[i] + alpha * ((double)anchor[i] - (double)x[i]));
-        delta[i] = x[i] - anchor[i];
-    }
+    f32_pull(x, delta, anchor, alpha, n);
 }

@@ -104,25 +104,72 @@ static void test_motion(void)
 /* ---- E5 ---- */
 
 struct trace {
-    double x[2], z;
+    double x[2], z, v;
 };
 
 static const struct trace plain[] = {
-    {{0.0760000000, -0.2280000000}, -0.0760000000},
-    {{0.0550240000, -0.3474720000}, -0.1462240000},
-    {{0.0060933760, -0.4283153280}, -0.2111109760},
-    {{-0.0486923318, -0.4934407519}, -0.2710665418},
+    {{0.0760000000, -0.2280000000}, -0.0760000000, -0.0760000000},
+    {{0.0550240000, -0.3474720000}, -0.1462240000, -0.0702240000},
+    {{0.0060933760, -0.4283153280}, -0.2111109760, -0.0648869760},
+    {{-0.0486923318, -0.4934407519}, -0.2710665418, -0.0599555658},
 };
 static const struct trace with_momentum[] = {
-    {{0.0760000000, -0.2280000000}, -0.0760000000},
-    {{0.0550240000, -0.3474720000}, -0.1994240000},
-    {{-0.0258266240, -0.4602353280}, -0.3294277760},
-    {{-0.1300244918, -0.5747729119}, -0.4434013450},
+    {{0.0760000000, -0.2280000000}, -0.0760000000, -0.0760000000},
+    {{0.0550240000, -0.3474720000}, -0.1994240000, -0.1234240000},
+    {{-0.0258266240, -0.4602353280}, -0.3294277760, -0.1300037760},
+    {{-0.1300244918, -0.5747729119}, -0.4434013450, -0.1139735690},
 };
 #define TRACE 4
-#define TRACE_NEAR 4e-8 /* models are f32: the last bit of 0.5 is 6e-8 */
 
 static const float optima[] = {1, -3};
+
+/* The lines that move anchors and models, in f64. */
+struct f64_merge {
+    double *out;
+    const double *base;
+    const void *const *updates;
+    const double *weights;
+    size_t count;
+};
+#define KOFN_ANCHOR_REAL double
+#define KOFN_ANCHOR_MERGE struct f64_merge
+#define KOFN_ANCHOR_NAME(name) f64_##name
+#include "math/anchor_steps.h"
+
+static bool merge_one(void *arg, const struct f64_merge *merge)
+{
+    double sum = merge->base ? *merge->base : 0;
+
+    (void)arg;
+    for (size_t k = 0; k < merge->count; k++)
+        sum += merge->weights[k] * *(const double *)merge->updates[k];
+    *merge->out = sum;
+    return true;
+}
+
+static void trace_in_f64(double beta, const struct trace *trace)
+{
+    const struct kofn_anchor anchor = {.rate = 1, .momentum = beta};
+    double x[2] = {0}, deltas[2], z = 0, v = 0, next;
+
+    for (int i = 0; i < TRACE; i++) {
+        double weights[] = {0.5, 0.5, 0};
+        const void *updates[] = {&deltas[0], &deltas[1], NULL};
+
+        for (int rank = 0; rank < 2; rank++) {
+            for (int step = 0; step < 2; step++)
+                x[rank] -= 0.1 * (x[rank] - (double)optima[rank]);
+            f64_pull(&x[rank], &deltas[rank], &z, 0.6, 1);
+            CU_ASSERT_DOUBLE_EQUAL(x[rank], trace[i].x[rank], 1e-10);
+        }
+        CU_ASSERT(f64_move(&anchor, &v, &next, merge_one, NULL, &z, &z, updates, weights, 2));
+        v = next;
+        CU_ASSERT_DOUBLE_EQUAL(z, trace[i].z, 1e-10);
+        CU_ASSERT_DOUBLE_EQUAL(v, trace[i].v, 1e-10);
+    }
+}
+
+#define TRACE_NEAR 4e-8 /* of jobs, whose models are f32: the last bit of 0.5 is 6e-8 */
 
 /* The parameters of two workers on (x - b)^2 / 2. */
 struct quadratics {
@@ -222,6 +269,8 @@ static void trace_in_engine(double beta, const struct trace *trace)
 
 static void test_trace(void)
 {
+    trace_in_f64(0, plain);
+    trace_in_f64(0.7, with_momentum);
     trace_in_sim(0, plain);
     trace_in_sim(0.7, with_momentum);
     trace_in_engine(0, plain);

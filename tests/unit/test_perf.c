@@ -49,7 +49,7 @@ static void test_orders_are_judged(void)
         "perf lat 8 -1 1 2 1 1",
         "perf lat 8 99999999999999999999 1 2 1 1",
         "perf lat 8 10 134217729 2 1 1", /* warm-up */
-        "perf lat 8 10 1 1 1 1",          /* depth */
+        "perf lat 8 10 1 1 1 1",         /* depth */
         "perf lat 8 10 1 9 1 1",
         "perf quorum 8 10 1 2 0 1", /* writers */
         "perf quorum 8 10 1 2 257 1",
@@ -72,7 +72,7 @@ static void test_times(void)
     static const struct {
         double percent;
         uint64_t index; /* of 1000: nearest rank */
-    } expected[] = {{0, 0},      {0.05, 0},  {50, 499},    {50.05, 500}, {90, 899},
+    } expected[] = {{0, 0},      {0.05, 0},    {50, 499},    {50.05, 500}, {90, 899},
                     {99.9, 998}, {99.95, 999}, {99.99, 999}, {100, 999}};
     struct kofn_perf_times times;
 
