@@ -232,7 +232,10 @@ static int set_number(struct kofn_perf_conf *conf, int flag, const char *text)
         return number("--port", text, 1, 65535, &conf->port);
     case 'n':
         return number("--iters", text, 1, KOFN_PERF_ITERATIONS_MAX, &conf->iterations);
-    case 't':
+    case 't': /* perftest's letter; elsewhere in kofn it is the transport's */
+        if (kofn_transport_find(text))
+            return kofn_error(NULL, KOFN_INVALID,
+                              "perf: -t is --tx-depth, a number: use --transport %s", text);
         return number("--tx-depth", text, KOFN_DEPTH, KOFN_DEPTH_MAX, &conf->depth);
     case OPT_WARM_UP:
         return number("--warm-up", text, 0, KOFN_PERF_ITERATIONS_MAX, &conf->warm_up);

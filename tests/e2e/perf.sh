@@ -163,6 +163,7 @@ bad "--iters" lat -n many
 bad "--iters" lat -n 0
 bad "--port" lat -p 70000
 bad "--tx-depth" lat -t 9
+bad "use --transport shm" lat -t shm
 bad "--wait" lat --wait soon
 bad "--timeout" lat --timeout 0
 bad "known: tcp, rdmacm" lat --connect pigeon
