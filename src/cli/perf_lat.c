@@ -49,6 +49,7 @@ static int pong(struct kofn_perf_link *link, const struct kofn_perf_order *order
     return rc ? rc : kofn_perf_await_left(link, all);
 }
 
+/* Nobody waits for us while the times are put in order. */
 static int measure(struct kofn_perf_link *link, const struct kofn_perf_order *order,
                    struct kofn_perf_report *report)
 {
@@ -59,6 +60,7 @@ static int measure(struct kofn_perf_link *link, const struct kofn_perf_order *or
         return rc;
     kofn_perf_report_device(report, link->endpoint->counters);
     rc = ping(link, order, &times);
+    rc = rc ? rc : kofn_perf_part(link);
     if (!rc)
         kofn_perf_report_times(report, order->bytes, NULL, &times);
     kofn_perf_times_free(&times);
@@ -89,6 +91,8 @@ int kofn_perf_lat(struct kofn_perf_link *link, const struct kofn_perf_order *ord
     rc = rc ? rc : kofn_perf_meet(link);
     if (rc)
         return rc;
-    rc = report ? measure(link, order, report) : pong(link, order);
+    if (report)
+        return measure(link, order, report);
+    rc = pong(link, order);
     return rc ? rc : kofn_perf_part(link);
 }

@@ -187,7 +187,12 @@ static int all_sizes(struct kofn_perf_conf *conf)
     return 0;
 }
 
-/* `self` is inside one thread: there is nothing between two processes to be measured. */
+/* The transport @name, if that is one between processes; `self` is inside one thread. Else NULL. */
+static const struct kofn_transport_ops *find_transport(const char *name)
+{
+    return strcmp(name, "self") ? kofn_transport_find(name) : NULL;
+}
+
 static int set_transport(struct kofn_perf_conf *conf, const char *name)
 {
     const char *names[8];
@@ -195,15 +200,12 @@ static int set_transport(struct kofn_perf_conf *conf, const char *name)
     const struct kofn_transport_ops *ops;
     size_t count = 0;
 
-    for (size_t i = 0; (ops = kofn_transport_at(i)) && count < KOFN_ARRAY_SIZE(names); i++) {
-        if (!strcmp(ops->name, "self"))
-            continue;
-        names[count++] = ops->name;
-        if (!strcmp(ops->name, name)) {
-            conf->ops = ops;
-            return 0;
-        }
-    }
+    conf->ops = find_transport(name);
+    if (conf->ops)
+        return 0;
+    for (size_t i = 0; (ops = kofn_transport_at(i)) && count < KOFN_ARRAY_SIZE(names); i++)
+        if (find_transport(ops->name))
+            names[count++] = ops->name;
     return kofn_error(NULL, KOFN_INVALID, "perf: --transport: \"%.64s\" is none; %s", name,
                       kofn_hint(hint, kofn_text(name), names, count));
 }
@@ -233,7 +235,7 @@ static int set_number(struct kofn_perf_conf *conf, int flag, const char *text)
     case 'n':
         return number("--iters", text, 1, KOFN_PERF_ITERATIONS_MAX, &conf->iterations);
     case 't': /* perftest's letter; elsewhere in kofn it is the transport's */
-        if (kofn_transport_find(text))
+        if (find_transport(text))
             return kofn_error(NULL, KOFN_INVALID,
                               "perf: -t is --tx-depth, a number: use --transport %s", text);
         return number("--tx-depth", text, KOFN_DEPTH, KOFN_DEPTH_MAX, &conf->depth);
@@ -368,6 +370,10 @@ static int check(const struct kofn_perf_conf *conf)
         return kofn_error(NULL, KOFN_INVALID,
                           "perf: --connect %s: is of transport verbs, and this one is %s",
                           conf->connect, conf->ops->name);
+    if (conf->iterations > kofn_perf_most(conf->test))
+        return kofn_error(NULL, KOFN_INVALID,
+                          "perf: --iters: %s keeps every time, of up to %" PRIu64 " iterations",
+                          kofn_perf_tests[conf->test], kofn_perf_most(conf->test));
     if (conf->wait_for > conf->writers)
         return kofn_error(NULL, KOFN_INVALID, "perf: K = %" PRIu64 " of %" PRIu64 " writers",
                           conf->wait_for, conf->writers);

@@ -52,7 +52,7 @@ const char *kofn_perf_order_read(const char *text, struct kofn_perf_order *order
         if (!rest.start || kofn_parse_uint(kofn_text_cut(&rest, ' '), fields[i].min, fields[i].max,
                                            fields[i].value, &why))
             return "its numbers are out of range";
-    if (rest.start || read.wait_for > read.writers)
+    if (rest.start || read.wait_for > read.writers || read.iterations > kofn_perf_most(read.test))
         return "its numbers are out of range";
     *order = read;
     return NULL;

@@ -5,8 +5,7 @@
  * kofn_merge or its like for that type; and KOFN_ANCHOR_NAME(name), what the functions are called.
  * There is no include guard. Pure: no allocation, no state.
  */
-#include <stdbool.h>
-#include <stddef.h>
+#include "math/anchor.h"
 
 /* The formulas of anchor.h, as merges: @next = v', and @out = z'. @updates and @weights, of @count,
  * have room for one more. Returns false if not all that @run has merged is finite.

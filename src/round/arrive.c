@@ -224,3 +224,12 @@ enum kofn_verdict kofn_round_arrive(struct kofn_round *round, uint32_t rank,
         return add(round, member, stamp, now);
     return hold(round, member, stamp, now);
 }
+
+uint32_t kofn_round_room(const struct kofn_round *round)
+{
+    if (!round->config.algorithm->exact || round->phase == KOFN_PHASE_IDLE)
+        return UINT32_MAX;
+    if (round->phase != KOFN_PHASE_OPEN)
+        return 0;
+    return round->wait_for > round->reached ? round->wait_for - round->reached : 1;
+}

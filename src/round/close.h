@@ -12,7 +12,7 @@
  */
 void kofn_close_check(struct kofn_round *round, uint64_t now);
 
-/* Closes the open round. */
+/* Closes the open round, which is then READY, or COLLECTING. */
 void kofn_close_now(struct kofn_round *round, enum kofn_close why, uint64_t now);
 
 /* The round is closed: it is collected from whoever owes a publication, and READY if nobody does.

@@ -16,7 +16,7 @@ void kofn_place_count(struct kofn_round *round, struct kofn_member *member, uint
 void kofn_place_leave(struct kofn_round *round, struct kofn_member *member)
 {
     if (kofn_algorithm_adds(round->config.algorithm))
-        return; /* what it has sent is in the sum */
+        return;
     member->reached = false;
     round->reached--;
     for (uint32_t rank = 0; rank < round->config.workers; rank++)

@@ -7,13 +7,15 @@
 
 #include "round/round.h"
 
-/* @updates local updates of the open round are here, as a publication (eager) or a beat (on-close):
- * is @member one of the K?
+/* @updates local updates of @member are here, as a publication (eager) or a beat (on-close): gives
+ * it the next place, if the round is open, they are enough, and it has none.
  */
 void kofn_place_count(struct kofn_round *round, struct kofn_member *member, uint32_t updates,
                       uint64_t now);
 
-/* It is not one of the K after all; those behind it move up. */
+/* @member, which has a place, is not one of the K after all; those behind it move up. Where
+ * publications are summed up nothing happens: what it has sent is in the sum.
+ */
 void kofn_place_leave(struct kofn_round *round, struct kofn_member *member);
 
 /* The same, unless it is not one of them, or the round has closed. */

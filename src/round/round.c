@@ -120,16 +120,30 @@ void kofn_round_finished(struct kofn_round *round, uint32_t rank, uint32_t epoch
         member->finished = KOFN_MAX(member->finished, member->epoch_base + total);
 }
 
-/* ---- time, and the end ---- */
-
-uint32_t kofn_round_room(const struct kofn_round *round)
+uint64_t kofn_round_dropped(const struct kofn_round *round, uint32_t rank)
 {
-    if (!round->config.algorithm->exact || round->phase == KOFN_PHASE_IDLE)
-        return UINT32_MAX;
-    if (round->phase != KOFN_PHASE_OPEN)
+    const struct kofn_member *member = &round->members[rank];
+    uint32_t open = round->ended ? 0 : round->number;
+
+    if (!round->config.algorithm->cancels)
         return 0;
-    return round->wait_for > round->reached ? round->wait_for - round->reached : 1;
+    if (member->state == KOFN_MEMBER_GONE)
+        open = member->round;
+    else if (member->state == KOFN_MEMBER_LEFT)
+        open = 0; /* it has dropped that, too */
+    return member->dropped + kofn_member_dropped(member, open);
 }
+
+void kofn_round_write_off(struct kofn_round *round, uint32_t rank)
+{
+    struct kofn_member *member = &round->members[rank];
+
+    if (round->config.algorithm->cancels)
+        member->dropped += kofn_member_dropped(member, member->round);
+    kofn_member_write_off(member);
+}
+
+/* ---- time, and the end ---- */
 
 void kofn_round_tick(struct kofn_round *round, uint64_t now)
 {
@@ -157,28 +171,7 @@ void kofn_round_end(struct kofn_round *round)
     round->ended = true;
 }
 
-uint64_t kofn_round_dropped(const struct kofn_round *round, uint32_t rank)
-{
-    const struct kofn_member *member = &round->members[rank];
-    uint32_t open = round->ended ? 0 : round->number;
-
-    if (!round->config.algorithm->cancels)
-        return 0;
-    if (member->state == KOFN_MEMBER_GONE)
-        open = member->round;
-    else if (member->state == KOFN_MEMBER_LEFT)
-        open = 0; /* it has dropped that, too */
-    return member->dropped + kofn_member_dropped(member, open);
-}
-
-void kofn_round_write_off(struct kofn_round *round, uint32_t rank)
-{
-    struct kofn_member *member = &round->members[rank];
-
-    if (round->config.algorithm->cancels)
-        member->dropped += kofn_member_dropped(member, member->round);
-    kofn_member_write_off(member);
-}
+/* ---- what is merged, and what is not ---- */
 
 void kofn_round_reject(struct kofn_round *round, uint32_t rank)
 {

@@ -9,6 +9,10 @@
  *   OPEN --condition or deadline--> COLLECTING --all in, or grace over--> READY
  * --kofn_round_next()--> OPEN (on-close only; eager goes straight to READY)
  *
+ * round.c has a round's begin and end and its members, arrive.c what comes in of them, places.c who
+ * is one of the K, close.c when a round closes, merge.c and account.c what becomes of it, watch.c
+ * and sample.c who is slow.
+ *
  * Threads: one. Ranks must be below config.workers; the caller has checked them.
  */
 #ifndef KOFN_ROUND_ROUND_H

@@ -71,7 +71,7 @@ void kofn_peer_send_due(struct kofn_peers *peers, struct kofn_peer *peer);
 /* The first message under way gets further, now: the peer that has taken it in, or NULL. */
 struct kofn_peer *kofn_peers_deliver(struct kofn_peers *peers);
 
-/* Frees all messages. */
-void kofn_peers_mail_close(struct kofn_peers *peers);
+/* Frees what is under way, and what was kept for more. */
+void kofn_peers_letters_close(struct kofn_peers *peers);
 
 #endif

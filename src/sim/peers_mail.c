@@ -177,7 +177,7 @@ struct kofn_peer *kofn_peers_deliver(struct kofn_peers *peers)
     return mail.kind == KOFN_MAIL_PEER || come_in(peers, &mail) ? take_in(peers, &mail) : NULL;
 }
 
-void kofn_peers_mail_close(struct kofn_peers *peers)
+void kofn_peers_letters_close(struct kofn_peers *peers)
 {
     while (peers->post.count)
         free(peers->letters[kofn_post_take(&peers->post).updates].data);

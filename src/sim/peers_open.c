@@ -107,7 +107,7 @@ void kofn_peers_close(struct kofn_peers *peers)
 
     if (!peers)
         return;
-    kofn_peers_mail_close(peers);
+    kofn_peers_letters_close(peers);
     for (uint32_t rank = 0; peers->list && rank < peers->count; rank++) {
         if (work && work->drop && peers->list[rank].begin_ns)
             work->drop(work->arg, rank); /* it may be reading the node's parameters */

@@ -164,6 +164,8 @@ bad "--iters" lat -n 0
 bad "--port" lat -p 70000
 bad "--tx-depth" lat -t 9
 bad "use --transport shm" lat -t shm
+bad "--tx-depth" lat -t self
+bad "keeps every time, of up to 16777216" quorum -n 16777217
 bad "--wait" lat --wait soon
 bad "--timeout" lat --timeout 0
 bad "known: tcp, rdmacm" lat --connect pigeon

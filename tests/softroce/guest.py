@@ -37,8 +37,9 @@ def die_with_parent():
 class Machine:
     """What all guests of a run share: qemu, kernel, accelerator, where files are."""
 
-    def __init__(self, cache, keep, logs):
-        """cache: where the unpacked kernel is kept; keep: directories guests must see; logs: a directory"""
+    def __init__(self, cache, keep, logs, tsc=False):
+        """cache: where the unpacked kernel is kept; keep: directories guests must see; logs: a directory; tsc: guests are to
+        have a TSC at hand (take_tsc())"""
         self.qemu = shutil.which("qemu-system-x86_64")
         if os.uname().machine != "x86_64":
             raise Skip("guests share this machine's programs, and only x86-64 guests are made")
@@ -54,9 +55,8 @@ class Machine:
             raise Skip("no kernel for guests: " + (made.stderr.strip().splitlines() or ["?"])[-1])
         kvm = self.kvm_works()
         self.accelerator = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
-        # an emulated guest measures its TSC while others use the CPU, and has been seen to be wrong by a factor of 12:
-        # there the TSC is at hand (take_tsc()), and not the clock
-        self.clock = "tsc=reliable" if kvm else "tsc=reliable clocksource=hpet"
+        # an emulated guest measures its TSC while others use the CPU, and has been seen to be wrong by a factor of 12
+        self.clock = "tsc=reliable" if kvm else "tsc=reliable clocksource=hpet" if tsc else "clocksource=hpet"
 
     def kvm_works(self):
         """A machine may have /dev/kvm and no virtualisation: every attempt then fails, or hangs."""
@@ -212,9 +212,9 @@ class Guest:
     def clock_ratio(self, name):
         """How many of its seconds go by in one of this machine."""
         heard = []
-        task = self.start(name, "cat /proc/uptime; sleep 2; cat /proc/uptime")
+        task = self.start(name, "sleep 0.5; cat /proc/uptime; sleep 2; cat /proc/uptime")
         task.listener = lambda _: heard.append(time.monotonic())
-        if task.wait(60):
+        if task.wait(60) or len(heard) != 2:
             raise Failure(f"{self.name}: no clock: {task.text()}")
         begin, end = (float(line.split()[0]) for line in task.lines)
         return (end - begin) / (heard[1] - heard[0])

@@ -169,6 +169,26 @@ static void trace_in_f64(double beta, const struct trace *trace)
     }
 }
 
+/* The outer step of DiLoCo, z' = z + rate (d + momentum v'), written as it is defined. */
+static void test_nesterov(void)
+{
+    const struct kofn_anchor anchor = {.rate = 0.7, .momentum = 0.9, .nesterov = true};
+    double z = 0.3, v = 0, next, expected = z, velocity = 0;
+
+    for (int i = 1; i <= 20; i++) {
+        double updates_of[] = {0.1 * i, -0.35}, weights[] = {0.25, 0.75, 0};
+        double d = 0.25 * updates_of[0] + 0.75 * updates_of[1];
+        const void *updates[] = {&updates_of[0], &updates_of[1], NULL};
+
+        velocity = 0.9 * velocity + d;
+        expected += 0.7 * (d + 0.9 * velocity);
+        CU_ASSERT(f64_move(&anchor, &v, &next, merge_one, NULL, &z, &z, updates, weights, 2));
+        v = next;
+        CU_ASSERT_DOUBLE_EQUAL(z, expected, 1e-12);
+        CU_ASSERT_DOUBLE_EQUAL(v, velocity, 1e-12);
+    }
+}
+
 #define TRACE_NEAR 4e-8 /* of jobs, whose models are f32: the last bit of 0.5 is 6e-8 */
 
 /* The parameters of two workers on (x - b)^2 / 2. */
@@ -409,6 +429,7 @@ void kofn_suite_overlap(void)
     CU_add_test(suite, "what mixing keeps: E1, E2", test_invariants);
     CU_add_test(suite, "momentum of an anchor", test_motion);
     CU_add_test(suite, "the trace E5", test_trace);
+    CU_add_test(suite, "an outer step with momentum", test_nesterov);
     CU_add_test(suite, "round times: E3, E4", test_times);
     CU_add_test(suite, "at most a round ahead", test_one_round_ahead);
     CU_add_test(suite, "whoever missed rounds", test_behind);

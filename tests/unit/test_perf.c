@@ -16,7 +16,7 @@ static void test_orders_travel(void)
 {
     struct kofn_perf_order order = {.test = KOFN_PERF_QUORUM,
                                     .bytes = KOFN_PERF_BYTES_MAX,
-                                    .iterations = KOFN_PERF_ITERATIONS_MAX,
+                                    .iterations = KOFN_PERF_TIMES_MAX,
                                     .warm_up = 0,
                                     .depth = 8,
                                     .writers = KOFN_PERF_WRITERS_MAX,
@@ -47,9 +47,12 @@ static void test_orders_are_judged(void)
         "perf lat 1073741825 10 1 2 1 1",
         "perf lat 8 0 1 2 1 1", /* iterations */
         "perf lat 8 -1 1 2 1 1",
+        "perf lat 8 16777217 1 2 1 1", /* more than times are kept */
+        "perf quorum 8 16777217 1 2 1 1",
+        "perf bw 8 1073741825 1 2 1 1",
         "perf lat 8 99999999999999999999 1 2 1 1",
-        "perf lat 8 10 134217729 2 1 1", /* warm-up */
-        "perf lat 8 10 1 1 1 1",         /* depth */
+        "perf lat 8 10 1073741825 2 1 1", /* warm-up */
+        "perf lat 8 10 1 1 1 1",          /* depth */
         "perf lat 8 10 1 9 1 1",
         "perf quorum 8 10 1 2 0 1", /* writers */
         "perf quorum 8 10 1 2 257 1",
@@ -62,7 +65,7 @@ static void test_orders_are_judged(void)
         CU_ASSERT_PTR_NOT_NULL(kofn_perf_order_read(wrong[i], &order));
         CU_ASSERT_TRUE(kofn_perf_order_same(&order, &same));
     }
-    CU_ASSERT_PTR_NULL(kofn_perf_order_read("perf bw 8 10 1 2 1 1", &order));
+    CU_ASSERT_PTR_NULL(kofn_perf_order_read("perf bw 8 1073741824 1 2 1 1", &order));
     CU_ASSERT_EQUAL(order.test, KOFN_PERF_BW);
 }
 
