@@ -36,11 +36,17 @@ struct fake_cm_id {
 
 static struct fake_cm_id *ids[IDS];
 static uint16_t next_port = 20000;
-static int step_ms;
+static int step_ms; /* many call at once */
 
 int fake_step_ms(void)
 {
-    return step_ms;
+    return __atomic_load_n(&step_ms, __ATOMIC_RELAXED);
+}
+
+/* What is asked of the manager; a test may change it while others call. */
+static int how(void)
+{
+    return __atomic_load_n(&fake_device.manager, __ATOMIC_RELAXED);
 }
 
 static void live(int change)
@@ -77,7 +83,7 @@ static void happen(struct fake_cm_id *id, struct rdma_cm_id *listener, enum rdma
 static void end_step(struct fake_cm_id *id, enum rdma_cm_event_type good,
                      enum rdma_cm_event_type bad, enum rdma_cm_event_type worse)
 {
-    int asked = fake_device.manager;
+    int asked = how();
 
     fake_lock();
     if (asked == (int)bad || asked == (int)worse)
@@ -294,8 +300,8 @@ int rdma_resolve_addr(struct rdma_cm_id *base, struct sockaddr *from, struct soc
     if (fake_fails("rdma_resolve_addr") || timeout_ms < 1 ||
         (from && from->sa_family != to->sa_family))
         return -1;
-    step_ms = timeout_ms;
-    base->verbs = fake_context_of(fake_device.manager == FAKE_MANAGER_OTHER_DEVICE ? &other : NULL);
+    __atomic_store_n(&step_ms, timeout_ms, __ATOMIC_RELAXED);
+    base->verbs = fake_context_of(how() == FAKE_MANAGER_OTHER_DEVICE ? &other : NULL);
     base->port_num = 1;
     id->port = ntohs(to->sa_family == AF_INET ? ((struct sockaddr_in *)(void *)to)->sin_port
                                               : ((struct sockaddr_in6 *)(void *)to)->sin6_port);
@@ -307,7 +313,7 @@ int rdma_resolve_route(struct rdma_cm_id *base, int timeout_ms)
 {
     if (fake_fails("rdma_resolve_route") || timeout_ms < 1)
         return -1;
-    step_ms = timeout_ms;
+    __atomic_store_n(&step_ms, timeout_ms, __ATOMIC_RELAXED);
     end_step((struct fake_cm_id *)base, RDMA_CM_EVENT_ROUTE_RESOLVED, RDMA_CM_EVENT_ROUTE_ERROR,
              RDMA_CM_EVENT_ROUTE_ERROR);
     return 0;
@@ -335,8 +341,7 @@ int rdma_connect(struct rdma_cm_id *base, struct rdma_conn_param *param)
         return -1;
     id->qpn = param->qp_num;
     listener = listener_at(id->port);
-    if (!listener || fake_device.manager == RDMA_CM_EVENT_UNREACHABLE ||
-        fake_device.manager == RDMA_CM_EVENT_REJECTED) {
+    if (!listener || how() == RDMA_CM_EVENT_UNREACHABLE || how() == RDMA_CM_EVENT_REJECTED) {
         end_step(id, RDMA_CM_EVENT_REJECTED, RDMA_CM_EVENT_UNREACHABLE, RDMA_CM_EVENT_REJECTED);
         return 0;
     }
@@ -376,11 +381,6 @@ int rdma_accept(struct rdma_cm_id *base, struct rdma_conn_param *param)
 {
     ((struct fake_cm_id *)base)->qpn = param->qp_num;
     return tell(base, "rdma_accept", RDMA_CM_EVENT_CONNECT_RESPONSE);
-}
-
-static int how(void)
-{
-    return __atomic_load_n(&fake_device.manager, __ATOMIC_RELAXED);
 }
 
 static pthread_mutex_t pace = PTHREAD_MUTEX_INITIALIZER;
