@@ -128,6 +128,8 @@ def run_perftest(case, letters, traffic):
     """Its typical latency in us, or its average bandwidth in MB/s (of 2^20 bytes)."""
     _, test, _, size, iterations, program, _ = case
     command = [program, *letters, *traffic, "-s", str(on_the_wire(size)), "-n", str(iterations), "-F", "-p", str(next(PORTS))]
+    if test == "bw":  # as kofn does: so many on their way, and some that are not counted
+        command += ["-t", "8", "--perform_warm_up"]
     for line in both_sides(command, [*command, "127.0.0.1"], "Waiting for client"):
         words = line.split()
         if words[:1] == [str(on_the_wire(size))]:
@@ -149,24 +151,29 @@ def run_kofn(case, letters):
     return row["t_typical"] if test == "lat" else row["bw_average"] * on_the_wire(size) / size
 
 
+def pair_of(case, letters, traffic, ours_first):
+    """A result of kofn, and one of perftest."""
+    ours = run_kofn(case, letters) if ours_first else None
+    theirs = run_perftest(case, letters, traffic)
+    return (ours or run_kofn(case, letters), theirs)
+
+
 def measure(cases, letters, traffic, repeat):
-    """Runs of all cases in turn, again and again: a machine that is slow for a while is so to all of them. Returns pairs of
-    kofn's and perftest's results for each, or the trouble it had.
+    """Runs of all cases in turn, again and again: a machine that is slow for a while is so to all of them; whoever came first
+    comes second in the next turn. Returns the pairs of each case; if fewer than half of them were to be had, its trouble.
     """
-    pairs, trouble = [[] for _ in cases], [None for _ in cases]
-    for _ in range(repeat):
+    pairs, trouble = [[] for _ in cases], ["" for _ in cases]
+    for turn in range(repeat):
         for i, case in enumerate(cases):
             try:
-                if not trouble[i]:
-                    theirs = run_perftest(case, letters, traffic)
-                    pairs[i].append((run_kofn(case, letters), theirs))
+                pairs[i].append(pair_of(case, letters, traffic, turn % 2))
             except Trouble as why:
                 trouble[i] = str(why)
-    return zip(pairs, trouble)
+    return [(found, why if 2 * len(found) < repeat else "") for found, why in zip(pairs, trouble)]
 
 
 def row_of(case, pairs):
-    """The best of each."""
+    """The best of each; the spread is that of the ratios of pairs."""
     name, test, _, _, _, program, bar = case
     best = min if test == "lat" else max
     ours, theirs = best(a for a, _ in pairs), best(b for _, b in pairs)
@@ -217,9 +224,9 @@ def main():
     rows = []
     why = why_not(options.device)
     try:
-        measured = [([], why) for _ in cases] if why else measure(cases, *address_of(options.device), options.repeat)
+        measured = [([], why)] * len(cases) if why else measure(cases, *address_of(options.device), options.repeat)
     except Trouble as trouble:
-        measured = [([], str(trouble)) for _ in cases]
+        measured = [([], str(trouble))] * len(cases)
     for case, (pairs, trouble) in zip(cases, measured):
         rows.append(empty(case[0], case[5], case[6], trouble) if trouble else row_of(case, pairs))
         print_row(rows[-1])
