@@ -30,6 +30,14 @@ static uint64_t middle(uint32_t index)
     return ((uint64_t)(width + index % width) << shift) + (UINT64_C(1) << (shift - 1));
 }
 
+uint64_t kofn_nearest_rank(uint64_t count, double percent)
+{
+    /* 99.9 % of 1000 is 999, though 99.9 is a little more than that in binary */
+    double rank = ceil(percent * (double)count / 100 * (1 - 1e-12));
+
+    return rank < 1 ? 1 : KOFN_MIN((uint64_t)rank, count);
+}
+
 uint64_t kofn_histogram_percentile(const struct kofn_histogram *histogram, double percent)
 {
     uint64_t seen = 0, rank;
@@ -41,8 +49,7 @@ uint64_t kofn_histogram_percentile(const struct kofn_histogram *histogram, doubl
         return histogram->min;
     if (percent >= 100)
         return histogram->max;
-    /* 99.9 % of 1000 is 999, though 99.9 is a little more than that in binary */
-    rank = (uint64_t)ceil(percent * (double)histogram->count / 100 * (1 - 1e-12));
+    rank = kofn_nearest_rank(histogram->count, percent);
     while (i < KOFN_HISTOGRAM_BUCKETS - 1 && (seen += histogram->buckets[i]) < rank)
         i++;
     return KOFN_MIN(KOFN_MAX(middle(i), histogram->min), histogram->max);

@@ -49,6 +49,11 @@ void kofn_histogram_reset(struct kofn_histogram *histogram);
 /* Adds all that @other has seen. */
 void kofn_histogram_merge(struct kofn_histogram *histogram, const struct kofn_histogram *other);
 
+/* Nearest rank, from 1: how many of @count values, 1 or more, the smallest ones, are @percent % of
+ * them.
+ */
+uint64_t kofn_nearest_rank(uint64_t count, double percent);
+
 /* The smallest value that at least @percent % of all values do not exceed (nearest rank): the
  * middle of its bucket, but never outside of min..max; 0 % is the minimum, 100 % the maximum,
  * exactly. 0 if nothing was recorded.

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/histogram.h"
+
 int kofn_perf_times_init(struct kofn_perf_times *times, uint64_t most, const struct kofn_log *log)
 {
     int rc;
@@ -27,10 +29,7 @@ void kofn_perf_times_sort(struct kofn_perf_times *times)
 
 uint64_t kofn_perf_times_percentile(const struct kofn_perf_times *times, double percent)
 {
-    /* 99.9 % of 1000 is 999, though 99.9 is a little more than that in binary */
-    double rank = ceil(percent * (double)times->count / 100 * (1 - 1e-12));
-
-    return times->list[KOFN_MIN((uint64_t)fmax(rank, 1), times->count) - 1];
+    return times->list[kofn_nearest_rank(times->count, percent) - 1];
 }
 
 double kofn_perf_times_mean(const struct kofn_perf_times *times)

@@ -42,6 +42,7 @@ done
 for name in stsyn on-close pull fednova local overlap sync ksync kbatch-sync kasync kbatch-async \
     over-ksync over-kbatch-sync over-kasync over-kbatch-async; do
     grep -q '"ended": "target"' $name.json || fail "$name: the target is not reached"
+    holds "$(sed -n 's/^ *"accuracy": \([0-9.]*\),*$/\1/p' $name.json | sort -g | tail -1) >= 0.8" "$name: best accuracy"
     [ $name = fednova ] || holds "$(value accuracy $name.json) >= 0.77" "$name: accuracy"
 done
 

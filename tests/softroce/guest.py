@@ -83,11 +83,10 @@ class Machine:
 class Task:
     """A command that runs in a guest."""
 
-    def __init__(self, guest, name):
-        self.guest, self.name = guest, name
+    def __init__(self, guest, name, listener):
+        self.guest, self.name, self.listener = guest, name, listener
         self.lines = []
         self.status = None
-        self.listener = None  # called with every line
 
     def wait(self, seconds):
         """Its exit status. Failure if it has not ended in time, or its guest has."""
@@ -195,10 +194,10 @@ class Guest:
         except BrokenPipeError:
             raise Failure(f"{self.name} has ended before '{line}'") from None
 
-    def start(self, name, command):
-        """Runs a shell command in the guest, under a name that is used once."""
+    def start(self, name, command, listener=None):
+        """Runs a shell command in the guest, under a name that is used once. The listener is called with every line."""
         assert "\n" not in command and name not in self.tasks
-        self.tasks[name] = Task(self, name)
+        self.tasks[name] = Task(self, name, listener)
         self.say(f"run {name} {command}")
         return self.tasks[name]
 
@@ -212,9 +211,8 @@ class Guest:
     def clock_ratio(self, name):
         """How many of its seconds go by in one of this machine."""
         heard = []
-        task = self.start(name, "sleep 0.5; cat /proc/uptime; sleep 2; cat /proc/uptime")
-        task.listener = lambda _: heard.append(time.monotonic())
-        if task.wait(60) or len(heard) != 2:
+        task = self.start(name, "cat /proc/uptime; sleep 2; cat /proc/uptime", lambda _: heard.append(time.monotonic()))
+        if task.wait(60):
             raise Failure(f"{self.name}: no clock: {task.text()}")
         begin, end = (float(line.split()[0]) for line in task.lines)
         return (end - begin) / (heard[1] - heard[0])
